@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from starlette.testclient import TestClient
 
 from radgaze.dicom.read import read_image
@@ -16,7 +17,9 @@ from radgaze.explaining.making import explained
 from radgaze.explaining.options import ExplainOptions
 from radgaze.predicting.options import PredictOptions
 from radgaze.predicting.predict import predict
+from radgaze.runs.data import gaze_maps
 from radgaze.runs.run import Run
+from radgaze.store.placement import Frame
 from radgaze.viewing.network import MASK
 from radgaze.viewing.service import GAZE
 from tests.viewing.conftest import LARGEST
@@ -43,8 +46,11 @@ def greys(response: Any, rows: int, columns: int) -> NDArray[np.uint16]:
     return np.frombuffer(response.content, "<u2").reshape(rows, columns)
 
 
-def map_of(client: TestClient, key: str, method: str, target: str) -> tuple[NDArray[np.uint16], list[float]]:
-    response = client.get(f"/api/images/{key}/map", params={"method": method, "target": target})
+def map_of(
+    client: TestClient, key: str, method: str, target: str, *, smoothed: bool = False
+) -> tuple[NDArray[np.uint16], list[float]]:
+    query = {"method": method, "target": target, "smoothed": str(int(smoothed))}
+    response = client.get(f"/api/images/{key}/map", params=query)
     side = int(response.headers["x-side"])
     return greys(response, side, side), [float(word) for word in response.headers["x-place"].split()]
 
@@ -94,6 +100,22 @@ def test_a_case_is_predicted_and_explained_as_by_the_commands(client: TestClient
         else:
             shown, _ = map_of(client, key, GAZE, "")
             np.testing.assert_allclose(shown / 65535, gaze / gaze.max(), atol=1e-4)
+
+
+def test_heatmaps_are_smoothed_by_the_width_of_the_gaze_maps_unless_told_otherwise(
+    client: TestClient, run: Run, tmp_path: Path
+) -> None:
+    key = sent(client, dicom(tmp_path, noise(64, 64)))
+    raw, _ = map_of(client, key, "grad_cam", run.classes[0])
+    shown, _ = map_of(client, key, "grad_cam", run.classes[0], smoothed=True)
+    geometry = Frame(64, 64, 64).geometry("stretch", run.config.input.size)
+    sigma = gaze_maps(run.config.gaze).image_sigma(geometry) * geometry.scale_x
+    expected = gaussian_filter(raw / 65535, sigma, mode="reflect", truncate=4)
+    np.testing.assert_allclose(shown / 65535, expected / expected.max(), atol=2e-3)
+    default = client.get(f"/api/images/{key}/map", params={"method": "grad_cam", "target": run.classes[0]})
+    assert default.content == shown.tobytes()
+    mask, _ = map_of(client, key, MASK, run.classes[0])
+    np.testing.assert_array_equal(mask, map_of(client, key, MASK, run.classes[0], smoothed=True)[0])
 
 
 def test_greys_are_those_of_the_file_and_its_window_comes_first(client: TestClient, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from radgaze.evaluation.metrics.multilabel import THRESHOLD
 from radgaze.evaluation.referral.selective import Decision
 from radgaze.explaining.explainer import Explainer
 from radgaze.explaining.methods import generators
+from radgaze.explaining.smoothing import smooth
 from radgaze.objectives.triangle import probabilities
 from radgaze.predicting.inputs import Preparation, Subject
 from radgaze.predicting.predictor import Predictor, has_one_class
@@ -116,13 +117,16 @@ class Network:
             None if predicted.decisions is None else predicted.decisions[0],
         )
 
-    def map_of(self, subject: Subject, method: str, target: str) -> NDArray[np.float32]:
+    def map_of(
+        self, subject: Subject, method: str, target: str, *, smoothed: bool = False
+    ) -> NDArray[np.float32]:
         """Make the map (S, S) of an image, in [0, 1].
 
         Args:
             subject: The image.
             method: Name of one of `methods`.
             target: Class that is explained.
+            smoothed: Whether a heatmap is smoothed as in the run's report; the mask is not.
         """
         index = torch.tensor([self.classes.index(target)])
         if method == MASK:
@@ -133,7 +137,7 @@ class Network:
         explainer = Explainer(self.predictor, self._made(method), target)
         made = explainer.maps(*self.predictor.inputs([subject]), [index], _not_told)
         heatmap: NDArray[np.float32] = made[0][method, target]
-        return heatmap
+        return smooth(heatmap[None], subject, self.run.config)[0] if smoothed else heatmap
 
     def _made(self, method: str) -> Sequence[dict[str, Generator]]:
         """The generator of a method for each model."""

@@ -138,7 +138,10 @@ async def _reading(request: Request) -> Response:
 async def _map(request: Request) -> Response:
     service, run, query = _service(request), _run(request), request.query_params
     method, target = query.get("method", ""), query.get("target", "")
-    made = await while_there(request, service.map_of(request.path_params["key"], run, method, target))
+    smoothed = query.get("smoothed", "1") != "0"
+    made = await while_there(
+        request, service.map_of(request.path_params["key"], run, method, target, smoothed=smoothed)
+    )
     place = " ".join(repr(float(edge)) for edge in made.place)
     return greys(made.values, {"x-side": str(len(made.values)), "x-place": place})
 

@@ -168,7 +168,9 @@ class Service:
             made = await self._work(("reading", key, run), partial(self._read, shown, run))
         return made
 
-    async def map_of(self, key: str, run: int, method: str, target: str) -> PlacedMap:
+    async def map_of(
+        self, key: str, run: int, method: str, target: str, *, smoothed: bool = True
+    ) -> PlacedMap:
         """Make a map of an image.
 
         Args:
@@ -176,6 +178,7 @@ class Service:
             run: Index of the run.
             method: Name of one of the run's methods, or `GAZE`.
             target: Class that is explained; of no importance for `GAZE`.
+            smoothed: Whether a heatmap is smoothed as in the run's report.
 
         Raises:
             RefusedError: There is no such image, or the run cannot make this map.
@@ -183,10 +186,10 @@ class Service:
         shown, network = await self.image(key), self.networks[run]
         if method != GAZE and (method not in network.methods or target not in network.classes):
             raise RefusedError(404, "no_map", "The run has no such map.", "Reload the page.")
-        name = (key, run, method, "" if method == GAZE else target)
+        name = (key, run, method, "" if method == GAZE else target, smoothed)
         made = self.maps.get(name)
         if made is None:
-            made = await self._work(("map", *name), partial(self._map, shown, run, method, target))
+            made = await self._work(("map", *name), partial(self._map, shown, *name[1:]))
         return made
 
     async def warm(self) -> None:
@@ -199,16 +202,19 @@ class Service:
         self.readings.put((shown.key, run), made)
         return made
 
-    def _map(self, shown: Shown, run: int, method: str, target: str) -> PlacedMap:
-        subject = self._subject(shown, run)
-        values = subject.gaze if method == GAZE else self.networks[run].map_of(subject, method, target)
+    def _map(self, shown: Shown, run: int, method: str, target: str, smoothed: bool) -> PlacedMap:
+        subject, network = self._subject(shown, run), self.networks[run]
+        if method == GAZE:
+            values = subject.gaze
+        else:
+            values = network.map_of(subject, method, target, smoothed=smoothed)
         if values is None:
             raise RefusedError(404, "no_gaze", "There is no gaze on this image.", "Choose another map.")
         if method == GAZE:
             values = values / max(float(values.max()), 1e-12)
         levels = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 65535).astype(np.uint16)
         made = PlacedMap(levels, place_of(subject, shown.scale))
-        self.maps.put((shown.key, run, method, "" if method == GAZE else target), made)
+        self.maps.put((shown.key, run, method, target, smoothed), made)
         return made
 
     def _subject(self, shown: Shown, run: int) -> Subject:

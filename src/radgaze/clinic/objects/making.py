@@ -28,14 +28,13 @@ from radgaze.clinic.objects.source import Source, read_source
 from radgaze.clinic.objects.threshold import thresholds_of
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.isolate import isolated
-from radgaze.evaluation.maps import smoothed
 from radgaze.evaluation.referral.selective import FILE as RULE
+from radgaze.explaining.smoothing import smooth
 from radgaze.files import write_bytes
 from radgaze.predicting.inputs import Preparation, Subject, check_without_gaze
 from radgaze.predicting.predict import predicted_classes
 from radgaze.predicting.predictor import Predictor, has_one_class
 from radgaze.runs import vote
-from radgaze.runs.data import gaze_maps
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
 from radgaze.version import __version__
@@ -198,12 +197,7 @@ class Maker:
         targets = torch.arange(count, device=images.device)
         of_each = [generator(images, targets).float().cpu().numpy()[:, 0] for generator in self.generators]
         raw = of_each[0] if len(of_each) == 1 else vote.mean(np.stack(of_each)).astype(np.float32)
-        geometry = subject.frame.geometry(subject.fit, images.shape[-1])
-        sigma = gaze_maps(self.predictor.run.config.gaze).image_sigma(geometry)
-        widths = np.array([[sigma * geometry.scale_y, sigma * geometry.scale_x]] * count)
-        smooth = np.nan_to_num(smoothed(np.nan_to_num(raw), widths))
-        highest = smooth.max((1, 2), keepdims=True)
-        return np.asarray(smooth / np.where(highest > 0, highest, 1), np.float32)
+        return smooth(raw, subject, self.predictor.run.config)
 
     def _settings(self) -> dict[str, str | float | bool | None]:
         """Return what the objects depend on beside the image."""

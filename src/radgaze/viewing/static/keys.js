@@ -16,6 +16,7 @@ export function shortcuts(actions) {
     [["m"], "next map method", () => actions.method(1)],
     [["M"], "previous map method", () => actions.method(-1)],
     [["o", " "], "map on or off", () => actions.flip("map")],
+    [["h"], "heatmaps smoothed or not", actions.smooth],
     [["]"], "more opaque", () => actions.slide("opacity", 5)],
     [["["], "less opaque", () => actions.slide("opacity", -5)],
     [["."], "hide more of the map", () => actions.slide("threshold", 5)],

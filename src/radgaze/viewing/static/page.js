@@ -139,6 +139,13 @@ function settings() {
   legend(values.threshold);
 }
 
+function remake() {
+  for (const pane of panes) {
+    pane.smoothed = find("smoothed").checked;
+    pane.update();
+  }
+}
+
 function legend(threshold) {
   const canvas = find("legend");
   const context = canvas.getContext("2d");
@@ -212,6 +219,10 @@ const actions = {
     find(id).checked = !find(id).checked;
     settings();
   },
+  smooth: () => {
+    find("smoothed").checked = !find("smoothed").checked;
+    remake();
+  },
   slide: (id, step) => {
     find(id).value = Number(find(id).value) + step;
     find(id).dispatchEvent(new Event("input"));
@@ -262,6 +273,7 @@ async function begin() {
   find("panes").replaceChildren(...panes.map(({ root }) => root));
   picks = new Picks(about, { pick: show, remove });
   for (const id of [...MARKS, "opacity", "threshold"]) find(id).addEventListener("input", settings);
+  find("smoothed").addEventListener("input", remake);
   for (const id of ["width", "level"]) find(id).addEventListener("input", fromSliders);
   view.addEventListener("change", toSliders);
   const clicks = { tool: actions.tool, invert: actions.invert, reset: actions.reset, "toggle-list": actions.list, "open-help": actions.help, "message-close": close, "close-help": () => find("help").close() };

@@ -11,6 +11,7 @@ export class Pane {
     this.about = about;
     this.run = about.runs[number];
     this.number = number;
+    this.smoothed = true;
     this.busy = element("p", { className: "busy", hidden: true, role: "status" });
     this.corner = element("p", { className: "corner" });
     const canvas = element("canvas", { tabIndex: 0 });
@@ -86,7 +87,7 @@ export class Pane {
     const title = method.selectedOptions[0].textContent;
     const timer = setTimeout(() => this.#say(`Computing ${title}…`), SOON);
     try {
-      const query = { run: this.number, method: method.value, target: target ?? "" };
+      const query = { run: this.number, method: method.value, target: target ?? "", smoothed: this.smoothed ? 1 : 0 };
       const made = await map(image.key, query, { signal: asked.signal });
       if (asked.signal.aborted) return;
       this.viewer.overlay(made);
