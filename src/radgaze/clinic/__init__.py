@@ -1,0 +1,1 @@
+"""Results where radiologists work: DICOM objects, and a worker beside a PACS."""
