@@ -1,1 +1,1 @@
-"""Results where radiologists work: DICOM objects, and a worker beside a PACS."""
+"""Results where radiologists work: DICOM objects of a run's predictions and maps."""
