@@ -18,6 +18,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import dicomweb_client.web  # noqa: F401  here, so that no child has to
+
 from radgaze.clinic.worker.journal import Journal
 from radgaze.clinic.worker.options import WorkerOptions
 from radgaze.clinic.worker.pacs import Pacs
