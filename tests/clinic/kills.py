@@ -8,7 +8,6 @@ runs within a namespace beside Orthanc (see `orthanc.py`) and prints what Orthan
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -86,12 +85,12 @@ def _modalities(study: str) -> dict[str, int]:
 def _left() -> list[str]:
     """Commands of processes in this namespace that outlived their worker."""
     time.sleep(3)
-    here, found = os.readlink("/proc/self/ns/net"), []
+    here, found = Path("/proc/self/ns/net").readlink(), list[str]()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(process / "ns/net") == here:
+            if (process / "ns/net").readlink() == here:
                 words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-                if "radgaze" in words and "tests.clinic" not in words or "forkserver" in words:
+                if ("radgaze" in words and "tests.clinic" not in words) or "forkserver" in words:
                     found.append(words[:80])
         except OSError:
             continue
