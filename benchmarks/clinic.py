@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -67,7 +68,7 @@ def train(folder: Path) -> Path:
 
     raw = rg.phantom(folder / "raw", patients=40, pixels=128)
     store = rg.prepare("egd", egd=raw / "egd", mimic=raw / "mimic", out=folder / "store", size=256)
-    settings = {
+    settings: dict[str, Any] = {
         "model": {"encoder": "tu-test_efficientnet", "weights": "none"},
         "input": {"size": 96},
         "trainer": {"max_epochs": 1, "accelerator": "cpu"},
@@ -141,11 +142,12 @@ def prepared(way: str, model: Path, images: Path, out: Path) -> Callable[[], obj
 
         options = PredictFilesOptions(device="cpu")
         return lambda: predict_files(run, [str(images)], out / "predictions.csv", options)
+    from radgaze.clinic.objects.options import Kind
     from radgaze.clinic.worker.objects import maker_of
     from radgaze.clinic.worker.options import WorkerOptions
     from radgaze.clinic.worker.running import run_worker
 
-    kinds = ("sr",) if way == "worker, sr" else ("sr", "seg", "sc")
+    kinds: tuple[Kind, ...] = ("sr",) if way == "worker, sr" else ("sr", "seg", "sc")
     chosen = WorkerOptions(folder=images, out=out, objects=kinds, device="cpu")
     maker = maker_of(run, chosen)
     return lambda: run_worker(lambda: maker, chosen, tell_study=_silent, tell_file=_silent)
