@@ -44,8 +44,8 @@ DIRECT = {
     ("locks.py", "open"): 1,
     # Logs: lines are appended, and a line that was cut is passed over when they are read.
     ("execution/process.py", "open"): 1,
-    # The worker: a folder of results is written aside and renamed whole; SQLite writes the journal, whose file is
-    # made for its owner alone; an image from a PACS is kept only while it is read.
+    # The worker: a folder of results is written aside and renamed whole; SQLite writes the journal, whose
+    # file is made for its owner alone; an image from a PACS is kept only while it is read.
     ("clinic/worker/folders.py", "open"): 1,
     ("clinic/worker/folders.py", "rename"): 1,
     ("clinic/worker/journal.py", "open"): 1,
