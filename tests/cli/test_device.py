@@ -27,6 +27,7 @@ COMPUTING = (
     "predict",
     "explain",
     "view",
+    "worker",
 )
 
 

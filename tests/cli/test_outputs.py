@@ -58,6 +58,8 @@ WANTS_A_FOLDER = {
     "study export": ["study", "export", "FILE", "--out", "out"],
     "study export into a file": ["study", "export", "record.sqlite", "--out", "FILE"],
     "study gaze": ["study", "gaze", "FILE", "t.csv", "--reader", "R1", "--out", "out.csv"],
+    "worker": ["worker", "FILE", "--dicomweb", "http://127.0.0.1:9"],
+    "worker into a file": ["worker", "run", "--folder", "STORE", "--out", "FILE"],
     "demo": ["demo", "--out", "FILE"],
 }
 
@@ -96,6 +98,8 @@ WRITES = {
     "study results": ["study", "results", "record.sqlite", "--out", "OUT"],
     "study export": ["study", "export", "record.sqlite", "--out", "OUT"],
     "study init": ["study", "init", "OUT/design.yaml", "--run", "run"],
+    "worker": ["worker", "run", "--folder", "STORE", "--out", "OUT"],
+    "worker's journal": ["worker", "run", "--dicomweb", "http://127.0.0.1:9", "--journal", "OUT/journal"],
 }
 
 
@@ -106,8 +110,9 @@ def test_no_verb_writes_into_a_store(
     copy = tmp_path / "store"
     shutil.copytree(store.path, copy)
     for out in (copy, copy / "images", copy / "new"):
-        places = {"OUT": str(out), "STORE": str(copy), "OUT/design.yaml": str(out / "design.yaml")}
-        assert main([places.get(word, word) for word in WRITES[name]]) == 2
+        places = {"OUT": str(out), "STORE": str(copy)}
+        words = [places.get(word, word.replace("OUT/", f"{out}/")) for word in WRITES[name]]
+        assert main(words) == 2
         assert "store" in capsys.readouterr().err
     assert verify(store.open(copy)) == []
 

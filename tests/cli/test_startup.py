@@ -85,6 +85,11 @@ MISTAKES = [
     "study results file.txt --out out",
     "study export nowhere --out out",
     "study gaze nowhere nowhere.csv --reader R1 --out out.csv",
+    "worker nowhere --dicomweb http://127.0.0.1:9",
+    "worker run",
+    "worker run --dicomweb http://user:secret@127.0.0.1:9",
+    "worker run --folder . --out file.txt",
+    "worker run --folder nowhere --out out",
     "report nowhere",
     "report run",
 ]

@@ -186,7 +186,7 @@ class Maker:
             decision=None if predicted.decisions is None else predicted.decisions[0],
             heatmaps=dict(zip(run.classes, self._heatmaps(subject), strict=True)),
             mask=None if masks is None else masks[0],
-            uids=UidsOf(str(source.header.SOPInstanceUID), self._settings()),
+            uids=self.uids(str(source.header.SOPInstanceUID)),
         )
 
     def _heatmaps(self, subject: Subject) -> NDArray[np.float32]:
@@ -199,7 +199,11 @@ class Maker:
         raw = of_each[0] if len(of_each) == 1 else vote.mean(np.stack(of_each)).astype(np.float32)
         return smooth(raw, subject, self.predictor.run.config)
 
-    def _settings(self) -> dict[str, str | float | bool | None]:
+    def uids(self, image: str) -> UidsOf:
+        """Return the UIDs of the objects of an image, by its own, without making them."""
+        return UidsOf(image, self.settings())
+
+    def settings(self) -> dict[str, str | float | bool | None]:
         """Return what the objects depend on beside the image."""
         chosen = self.model.thresholds
         return {
