@@ -1,0 +1,143 @@
+"""Start Orthanc, OHIF and the worker on made data, and say which address to open: `python -m tools.clinic`.
+
+Orthanc runs inside a network namespace of its own, see `tools.clinic.inside`; this program serves OHIF on
+127.0.0.1, and passes on to Orthanc what the page and the worker ask of `/dicom-web`. Ctrl-C ends all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dicomweb_client import DICOMwebClient
+
+from radgaze.console import complain, messages, put, say
+from radgaze.errors import UserError
+from tools.clinic import ohif, orthanc, site
+from tools.clinic.model import run_and_images
+from tools.clinic.programs import dicomweb_plugin, program
+from tools.clinic.studies import send
+
+PATIENCE = 300.0
+"""Seconds that the worker may take for the first study."""
+RESULTS = frozenset(("SR", "SEG", "OT"))
+"""Modalities of the series that the worker adds; a Secondary Capture has OT."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the demo until Ctrl-C.
+
+    Args:
+        arguments: Arguments of the command line.
+
+    Returns:
+        The exit code: 0 also after Ctrl-C, and 2 where something is missing.
+    """
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with messages():
+        try:
+            demonstrate(options.folder, options.port, options.studies, prepare=options.prepare)
+        except UserError as error:
+            complain(error)
+            return 2
+        except KeyboardInterrupt:
+            say(f"Stopped. What was made stays in {options.folder}")
+    return 0
+
+
+def demonstrate(folder: Path, port: int, studies: int, *, prepare: bool = False) -> None:
+    """Run the demo until Ctrl-C.
+
+    Args:
+        folder: Folder for everything that is made or fetched; what it has already is kept.
+        port: Port of the page.
+        studies: Number of studies to send to the PACS.
+        prepare: Only make the data, the run and OHIF's files, which `compose.yaml` needs.
+
+    Raises:
+        UserError: A program is missing, or does not start.
+    """
+    if not prepare:
+        for name in ("Orthanc", "unshare"):
+            program(name)
+        dicomweb_plugin()
+    pages = ohif.unpacked(folder)
+    run, images = run_and_images(folder / "demo")
+    if prepare:
+        return
+    with (
+        orthanc.running(folder / "demo" / "pacs") as pacs,
+        site.serving(site.app(pages, pacs), port) as address,
+        working(run, f"{address}/dicom-web", folder / "demo") as worker,
+    ):
+        say("Sending studies, and waiting for the results of the first", bold=True)
+        sent = send(f"{address}/dicom-web", images[:studies])
+        _await_results(f"{address}/dicom-web", sent[0], worker)
+        say("Open the list of studies, or a study with its results. Ctrl-C ends the demo.")
+        put(f"{address}/")
+        put(f"{address}/viewer?StudyInstanceUIDs={sent[0]}")
+        worker.wait()
+        raise UserError(f"the worker ended; see {folder / 'demo' / 'worker.log'}")
+
+
+@contextmanager
+def working(run: Path, address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the worker beside a PACS within the block; its log and its journal are in a folder.
+
+    Args:
+        run: Folder of the run.
+        address: Address of the PACS's DICOMweb service.
+        folder: Folder for the log and the journal.
+    """
+    command = (sys.executable, "-m", "radgaze", "worker", str(run), "--dicomweb", address, "--watch")
+    options = ("--interval", "2", "--journal", str(folder / "worker.sqlite"), "--device", "cpu")
+    with (folder / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            (*command, *options),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            orthanc.end(process)
+
+
+def _await_results(address: str, study: str, worker: subprocess.Popen[bytes]) -> None:
+    """Wait until a study has the series of the worker.
+
+    Raises:
+        UserError: The worker ended, or takes too long.
+    """
+    client = DICOMwebClient(address)
+    until = time.monotonic() + PATIENCE
+    while worker.poll() is None and time.monotonic() < until:
+        series = client.search_for_series(study)
+        if {each["00080060"]["Value"][0] for each in series} >= RESULTS:
+            return
+        time.sleep(0.5)
+    raise UserError("the worker has no results; see worker.log in the folder of the demo")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tools.clinic", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path(".clinic"), help="folder for all files")
+    parser.add_argument("--port", type=int, default=8000, help="port of the page; 0 for one that is free")
+    parser.add_argument("--studies", type=int, default=12, help="number of studies")
+    parser.add_argument("--prepare", action="store_true", help="only make what compose.yaml needs")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
