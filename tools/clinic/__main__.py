@@ -80,7 +80,7 @@ def demonstrate(folder: Path, port: int, studies: int, *, prepare: bool = False)
     ):
         say("Sending studies, and waiting for the results of the first", bold=True)
         sent = send(f"{address}/dicom-web", images[:studies])
-        _await_results(f"{address}/dicom-web", sent[0], worker)
+        await_results(f"{address}/dicom-web", sent[0], worker)
         say("Open the list of studies, or a study with its results. Ctrl-C ends the demo.")
         put(f"{address}/")
         put(f"{address}/viewer?StudyInstanceUIDs={sent[0]}")
@@ -114,7 +114,7 @@ def working(run: Path, address: str, folder: Path) -> Iterator[subprocess.Popen[
             orthanc.end(process)
 
 
-def _await_results(address: str, study: str, worker: subprocess.Popen[bytes]) -> None:
+def await_results(address: str, study: str, worker: subprocess.Popen[bytes]) -> None:
     """Wait until a study has the series of the worker.
 
     Raises:

@@ -1,45 +1,59 @@
 // OHIF beside a DICOMweb server at /dicom-web of the same origin; read by the demo and by compose.yaml alike.
 
-// OHIF lays a segmentation over an image only where the segmentation states an orientation and a pixel spacing.
-// A radiograph has no frame of reference, and a segmentation of it must then have neither (DICOM PS3.3, A.51.5):
-// its pixels are those of the image. This extension adds, in the browser alone, the orientation that OHIF itself
-// assumes for an image without one, so that the two match pixel by pixel. Nothing is written to the PACS.
-const segmentationsOfRadiographs = {
-  id: 'radgaze.segmentations-of-radiographs',
+// An extension that lets OHIF show what radgaze stores for a radiograph. It changes what the browser holds, and
+// nothing in the PACS.
+const resultsOfRadiographs = {
+  id: 'radgaze.results-of-radiographs',
   onModeEnter({ servicesManager }) {
     const { displaySetService } = servicesManager.services;
-    displaySetService.subscribe(displaySetService.EVENTS.DISPLAY_SETS_ADDED, ({ displaySetsAdded }) => {
-      displaySetsAdded.filter(({ Modality }) => Modality === 'SEG').forEach(prepare);
-    });
+    displaySetService.subscribe(displaySetService.EVENTS.DISPLAY_SETS_ADDED, ({ displaySetsAdded }) =>
+      displaySetsAdded.forEach(prepare)
+    );
   },
 };
 
 function prepare(displaySet) {
-  if (displaySet.instance.SegmentationType === 'FRACTIONAL') {
-    explain(displaySet, 'OHIF does not show fractional segmentations; open the binary one');
-  } else if (!displaySet.instance.FrameOfReferenceUID) {
-    complete(displaySet.instance);
+  const { Modality, instance } = displaySet;
+  if (Modality === 'SEG' && instance.SegmentationType === 'FRACTIONAL') {
+    refuse(displaySet, 'OHIF does not show fractional segmentations; open the one of regions');
+  } else if (Modality === 'SEG' && !instance.FrameOfReferenceUID) {
+    orient(instance);
+  } else if (Modality === 'SR' && !hasCoordinates(instance)) {
+    displaySet.isImagingMeasurementReport = false; // shown as text; as a drawing it would be empty
+    separate(instance);
   }
 }
 
-// Without this, OHIF shows for ever that it loads.
-function explain(displaySet, reason) {
+// Without this, OHIF says for ever that it loads.
+function refuse(displaySet, reason) {
   displaySet.unsupported = true;
   displaySet.messages = { messages: [{ id: reason }], size: () => 1, includesMessage: () => false };
 }
 
-function complete(instance) {
-  const sequence = instance.SharedFunctionalGroupsSequence;
-  const shared = (Array.isArray(sequence) ? sequence[0] : sequence) ?? {};
+// OHIF lays a segmentation over an image only if both have an orientation and the segmentation has a spacing.
+// A segmentation of a radiograph has neither: there is no frame of reference, and its pixels are those of the image
+// (DICOM PS3.3, A.51.5.1). Give it the orientation that OHIF assumes for an image without one.
+function orient(instance) {
+  const shared = [instance.SharedFunctionalGroupsSequence].flat()[0] ?? {};
   shared.PixelMeasuresSequence ??= { PixelSpacing: [1, 1] };
   shared.PlaneOrientationSequence ??= { ImageOrientationPatient: [1, 0, 0, 0, 1, 0] };
   instance.SharedFunctionalGroupsSequence = [shared];
 }
 
+function hasCoordinates(item) {
+  return /^SCOORD/.test(item.ValueType) || [item.ContentSequence ?? []].flat().some(hasCoordinates);
+}
+
+// Each item of a report on a line with its name, and not in one paragraph of values.
+function separate(item) {
+  item.ContinuityOfContent &&= 'SEPARATE';
+  [item.ContentSequence ?? []].flat().forEach(separate);
+}
+
 window.config = {
   name: 'radgaze demo',
   routerBasename: null,
-  extensions: [segmentationsOfRadiographs],
+  extensions: [resultsOfRadiographs],
   modes: [],
   customizationService: {},
   showStudyList: true,
@@ -47,6 +61,7 @@ window.config = {
   maxNumberOfWebWorkers: 2,
   showWarningMessageForCrossOrigin: false,
   showCPUFallbackMessage: false,
+  autoCineModalities: [],
   showLoadingIndicator: true,
   maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 5 },
   defaultDataSourceName: 'dicomweb',

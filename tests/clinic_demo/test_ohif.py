@@ -1,0 +1,112 @@
+"""What a reader sees: a study with the worker's results, in OHIF in Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from tests.clinic_demo.conftest import Clinic
+from tools.clinic.viewer import Viewer, opened, wait_until
+
+pytestmark = pytest.mark.clinic
+
+REGIONS, REPORT, PICTURE = "radgaze regions", "radgaze report", "radgaze overview"
+COLOURED = 30
+"""Difference between two channels of a pixel from which on it counts as coloured."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study in the viewer, and its segmentation as the PACS has it.
+
+    Attributes:
+        viewer: The viewer.
+        segment: Whether a pixel of the image is in a segment, (H, W).
+    """
+
+    viewer: Viewer
+    segment: NDArray[np.bool_]
+
+
+@pytest.fixture(scope="module")
+def study(clinic: Clinic) -> Iterator[Study]:
+    series = clinic.pacs.search_for_series(clinic.studies[0], search_filters={"Modality": "SEG"})
+    uid = series[0]["0020000E"]["Value"][0]
+    (segmentation,) = clinic.pacs.retrieve_series(clinic.studies[0], uid)
+    frames = segmentation.pixel_array.reshape(-1, segmentation.Rows, segmentation.Columns)
+    with opened(clinic.address, clinic.studies[0]) as viewer:
+        yield Study(viewer, frames.any(0))
+
+
+def on_canvas(shape: tuple[int, ...], canvas: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column on the canvas of the centre of each pixel of an image, which fills it as far as it fits."""
+    scale = min(canvas[0] / shape[0], canvas[1] / shape[1])
+    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+    y = canvas[0] / 2 + (rows - shape[0] / 2) * scale
+    x = canvas[1] / 2 + (columns - shape[1] / 2) * scale
+    return y.astype(np.intp), x.astype(np.intp)
+
+
+def coloured(viewer: Viewer, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether each pixel of an image is coloured on the canvas."""
+    canvas = viewer.canvas().astype(int)
+    return np.ptp(canvas[on_canvas(shape, canvas.shape)], axis=-1) > COLOURED
+
+
+def test_the_list_has_the_radiograph_and_each_result(study: Study) -> None:
+    wait_until(lambda: len(study.viewer.series()) == 4)
+    modalities = {each.split()[0]: each for each in study.viewer.series()}
+    assert modalities.keys() == {"DX", "SR", "SEG", "OT"}
+    assert REPORT in modalities["SR"]
+    assert REGIONS in modalities["SEG"]
+    assert PICTURE in modalities["OT"]
+
+
+def test_the_segmentation_lies_over_the_pixels_that_it_marks_and_no_others(study: Study) -> None:
+    segment = study.segment
+    assert 0.001 < segment.mean() < 0.9
+    assert not coloured(study.viewer, segment.shape).any()
+    study.viewer.show(REGIONS)
+    wait_until(lambda: bool(coloured(study.viewer, segment.shape).any()))
+    shown = coloured(study.viewer, segment.shape)
+    inside = distance_transform_edt(segment) > 2
+    outside = distance_transform_edt(~segment) > 3
+    assert inside.sum() > 50
+    assert shown[inside].mean() > 0.99
+    assert shown[outside].mean() < 0.001
+
+
+def test_the_report_is_shown_as_text_with_the_probability_of_each_class(study: Study, clinic: Clinic) -> None:
+    study.viewer.show(REPORT)
+    wait_until(lambda: "Imaging Measurement Report" in study.viewer.text())
+    text = study.viewer.text()
+    series = clinic.pacs.search_for_series(clinic.studies[0], search_filters={"Modality": "SR"})
+    (report,) = clinic.pacs.retrieve_series(clinic.studies[0], series[0]["0020000E"]["Value"][0])
+    values = [float(item.MeasuredValueSequence[0].NumericValue) for item in numbers(report)]
+    assert len(values) == 3
+    assert all(f"Probability: {value:g}"[:16] in text for value in values), (values, text)
+    assert "Research use only" in text
+
+
+def test_the_picture_is_shown_in_colour(study: Study) -> None:
+    study.viewer.show(PICTURE)
+    wait_until(lambda: bool((np.ptp(study.viewer.canvas().astype(int), axis=-1) > COLOURED).mean() > 0.01))
+
+
+def test_the_page_asks_no_other_host_and_its_scripts_do_not_fail(study: Study) -> None:
+    assert study.viewer.elsewhere == []
+    assert study.viewer.errors == []
+
+
+def numbers(item: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
+    """Items of a report with a probability."""
+    for child in item.get("ContentSequence", ()):
+        if child.ValueType == "NUM" and child.ConceptNameCodeSequence[0].CodeMeaning == "Probability":
+            yield child
+        yield from numbers(child)
