@@ -10,10 +10,10 @@ import pytest
 from dicomweb_client import DICOMwebClient
 
 from tools.clinic import ohif, orthanc, site
-from tools.clinic.__main__ import await_results, working
 from tools.clinic.model import TEST, run_and_images
 from tools.clinic.programs import missing
 from tools.clinic.studies import send
+from tools.clinic.worker import working
 
 CACHE = Path(__file__).parents[2] / ".clinic"
 """Folder for OHIF's files, outside of git."""
@@ -53,5 +53,5 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     ):
         studies = send(f"{address}/dicom-web", images)
         for study in studies:
-            await_results(f"{address}/dicom-web", study, worker)
+            worker.wait_for_results(study)
         yield Clinic(address, studies, images)

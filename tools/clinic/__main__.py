@@ -7,16 +7,9 @@ Orthanc runs inside a network namespace of its own, see `tools.clinic.inside`; t
 from __future__ import annotations
 
 import argparse
-import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from dicomweb_client import DICOMwebClient
 
 from radgaze.console import complain, messages, put, say
 from radgaze.errors import UserError
@@ -24,12 +17,7 @@ from tools.clinic import ohif, orthanc, site
 from tools.clinic.model import run_and_images
 from tools.clinic.programs import dicomweb_plugin, program
 from tools.clinic.studies import send
-
-PATIENCE = 300.0
-"""Seconds that the worker may take for the first study."""
-RESULTS = frozenset(("SR", "SEG", "OT"))
-"""Modalities of the series that the worker adds; a Secondary Capture has OT."""
-
+from tools.clinic.worker import working
 
 def main(arguments: list[str]) -> int:
     """Run the demo until Ctrl-C.
@@ -80,54 +68,11 @@ def demonstrate(folder: Path, port: int, studies: int, *, prepare: bool = False)
     ):
         say("Sending studies, and waiting for the results of the first", bold=True)
         sent = send(f"{address}/dicom-web", images[:studies])
-        await_results(f"{address}/dicom-web", sent[0], worker)
+        worker.wait_for_results(sent[0])
         say("Open the list of studies, or a study with its results. Ctrl-C ends the demo.")
         put(f"{address}/")
         put(f"{address}/viewer?StudyInstanceUIDs={sent[0]}")
         worker.wait()
-        raise UserError(f"the worker ended; see {folder / 'demo' / 'worker.log'}")
-
-
-@contextmanager
-def working(run: Path, address: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the worker beside a PACS within the block; its log and its journal are in a folder.
-
-    Args:
-        run: Folder of the run.
-        address: Address of the PACS's DICOMweb service.
-        folder: Folder for the log and the journal.
-    """
-    command = (sys.executable, "-m", "radgaze", "worker", str(run), "--dicomweb", address, "--watch")
-    options = ("--interval", "2", "--journal", str(folder / "worker.sqlite"), "--device", "cpu")
-    with (folder / "worker.log").open("wb") as log:
-        process = subprocess.Popen(
-            (*command, *options),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            orthanc.end(process)
-
-
-def await_results(address: str, study: str, worker: subprocess.Popen[bytes]) -> None:
-    """Wait until a study has the series of the worker.
-
-    Raises:
-        UserError: The worker ended, or takes too long.
-    """
-    client = DICOMwebClient(address)
-    until = time.monotonic() + PATIENCE
-    while worker.poll() is None and time.monotonic() < until:
-        series = client.search_for_series(study)
-        if {each["00080060"]["Value"][0] for each in series} >= RESULTS:
-            return
-        time.sleep(0.5)
-    raise UserError("the worker has no results; see worker.log in the folder of the demo")
 
 
 def _parser() -> argparse.ArgumentParser:
