@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self._stopped(f"POST {self.path}"):
+        if len(body) < int(self.headers["Content-Length"]) or self._stopped(f"POST {self.path}"):
             return
         boundary = re.search(r'boundary="?([^";]+)', self.headers["Content-Type"])
         assert boundary is not None
@@ -248,7 +248,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(pacs: FakePacs, wrap: Callable[[socket.socket], socket.socket] | None = None) -> Iterator[FakePacs]:
+def served(
+    pacs: FakePacs, wrap: Callable[[socket.socket], socket.socket] | None = None
+) -> Iterator[FakePacs]:
     """Serve a PACS on a free port of this machine alone."""
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"pacs": pacs}))
     if wrap is not None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.dataset import Dataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     CTImageStorage,
@@ -17,14 +16,14 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from radgaze.clinic.worker import patience, running, serving, steps
+from radgaze.clinic.worker import patience, serving, steps
 from radgaze.clinic.worker.making import Made, Maker
 from radgaze.clinic.worker.options import WorkerOptions
 from radgaze.clinic.worker.running import run_worker
 from radgaze.clinic.worker.tally import Tally
 from radgaze.dicom.error import DicomError
 from radgaze.errors import Stopped, UserError
-from tests.clinic.fake_pacs import Fault, FakePacs, made_by, maker, objects_of, radiograph, result, served
+from tests.clinic.fake_pacs import FakePacs, Fault, made_by, maker, objects_of, radiograph, result, served
 
 HIDDEN = ("Secretname", "s3cretnumber", "secretaccession", "19450508")
 
@@ -46,7 +45,12 @@ class Work:
     """Call the worker on a PACS; collects its lines."""
 
     def __init__(self, pacs: FakePacs, folder: Path) -> None:
-        self.pacs, self.journal, self.lines, self.predicted = pacs, folder / "journal.sqlite", [""][:0], [""][:0]
+        self.pacs, self.journal, self.lines, self.predicted = (
+            pacs,
+            folder / "journal.sqlite",
+            [""][:0],
+            [""][:0],
+        )
 
     def __call__(self, made: Maker | None = None, **options: Any) -> Tally:
         chosen = WorkerOptions(dicomweb=self.pacs.url, **{"journal": self.journal, **options})
@@ -75,7 +79,9 @@ def complete(pacs: FakePacs, images: int = 1) -> bool:
 def test_each_image_gets_its_objects_in_its_study_once(pacs: FakePacs, work: Work) -> None:
     for k in range(5):
         pacs.add(radiograph(f"study {k}"))
-    pacs.add(radiograph("study 0", "a second image", SOPClassUID=ComputedRadiographyImageStorage, Modality="CR"))
+    pacs.add(
+        radiograph("study 0", "a second image", SOPClassUID=ComputedRadiographyImageStorage, Modality="CR")
+    )
     tally = work()
     assert (tally.stored, tally.objects) == (6, 18)
     counted = pacs.results()
@@ -110,7 +116,7 @@ def test_results_and_other_images_are_passed_over_without_being_fetched(pacs: Fa
     ],
 )
 def test_an_image_that_is_refused_is_not_fetched_again(
-    changes: dict[str, object], reason: str, pacs: FakePacs, work: Work
+    changes: dict[str, Any], reason: str, pacs: FakePacs, work: Work
 ) -> None:
     pacs.add(radiograph("a study", **changes))
     assert work().refused == 1
@@ -147,11 +153,8 @@ def test_an_image_that_the_maker_cannot_read_is_refused_and_one_that_crashed_tri
     assert work(failing("timeout")).failed == 1
     assert work(failing("truncated")).refused == 1
     assert work().stored == 0
-    assert [line.partition(": ")[2].partition(" (")[0] for line in work.lines] == [
-        "1 failed",
-        "1 failed",
-        "1 refused",
-    ]
+    outcomes = [line.partition(": ")[2].partition(" (")[0] for line in work.lines]
+    assert outcomes == ["1 failed", "1 failed", "1 refused"]
     assert work(retry=True).stored == 1
 
 
@@ -262,7 +265,9 @@ def test_a_pacs_that_stays_away_is_an_error_after_the_patience(
 ) -> None:
     pacs.add(radiograph("a study"))
     pacs.faults = [Fault("status", times=10**6)]
-    with pytest.raises(UserError, match=r"the PACS is away \(503 Service Unavailable\) and did not come back"):
+    with pytest.raises(
+        UserError, match=r"the PACS is away \(503 Service Unavailable\) and did not come back"
+    ):
         work(patience=0.05)
     assert "the PACS is away (503 Service Unavailable); another attempt in 0.0 s" in caplog.text
     pacs.faults = []
@@ -318,7 +323,7 @@ def test_a_watching_worker_finds_what_comes_later_and_asks_little(
         if len(asked) == 8:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(running.time, "sleep", looked)
+    monkeypatch.setattr("radgaze.clinic.worker.running.time.sleep", looked)
     with pytest.raises(Stopped):
         work(watch=True)
     assert len(work.predicted) == 3
@@ -333,7 +338,7 @@ def test_a_watching_worker_tries_a_failed_image_later(
     pacs.add(radiograph("a study"))
     pacs.faults = [Fault("status", "POST", serving.TRIES, 500)]
     now = [1000.0]
-    monkeypatch.setattr(steps.time, "time", lambda: now[0])
+    monkeypatch.setattr("radgaze.clinic.worker.steps.time.time", lambda: now[0])
     stored = []
 
     def looked(seconds: float) -> None:
@@ -342,7 +347,7 @@ def test_a_watching_worker_tries_a_failed_image_later(
         if len(stored) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(running.time, "sleep", looked)
+    monkeypatch.setattr("radgaze.clinic.worker.running.time.sleep", looked)
     with pytest.raises(Stopped):
         work(watch=True, interval=25)
     assert stored == [0, 0, 0, 3, 3]  # 60 s after the failure

@@ -55,7 +55,8 @@ VERBS = {
 
 
 OF_RUNS = {
-    *("evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "predict", "explain", "worker", "report"),
+    *("evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "report"),
+    *("predict", "explain", "worker"),
 }
 """Verbs that read runs, whose networks may be made by code that a run names. `train` adds --trust itself."""
 

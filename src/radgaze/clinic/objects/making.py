@@ -183,7 +183,7 @@ class Maker:
             decision=None if predicted.decisions is None else predicted.decisions[0],
             heatmaps=dict(zip(run.classes, self._heatmaps(subject), strict=True)),
             mask=None if masks is None else masks[0],
-            uids=UidsOf(str(source.header.SOPInstanceUID), self._settings()),
+            uids=self.uids(str(source.header.SOPInstanceUID)),
         )
 
     def _heatmaps(self, subject: Subject) -> NDArray[np.float32]:
@@ -201,7 +201,11 @@ class Maker:
         highest = smooth.max((1, 2), keepdims=True)
         return np.asarray(smooth / np.where(highest > 0, highest, 1), np.float32)
 
-    def _settings(self) -> dict[str, str | float | bool | None]:
+    def uids(self, image: str) -> UidsOf:
+        """Return the UIDs of the objects of an image, by its own, without making them."""
+        return UidsOf(image, self.settings())
+
+    def settings(self) -> dict[str, str | float | bool | None]:
         """What the objects depend on beside the image."""
         chosen = self.model.thresholds
         return {

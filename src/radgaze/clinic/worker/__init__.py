@@ -1,1 +1,1 @@
-"""A worker beside a PACS, or a folder: it predicts new frontal chest radiographs and stores the results once."""
+"""A worker beside a PACS or a folder, which predicts new chest radiographs and stores the results once."""

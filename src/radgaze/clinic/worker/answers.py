@@ -29,7 +29,8 @@ def judged(error: Exception, address: str) -> Exception:
     if isinstance(error, requests.TooManyRedirects):
         return UserError(f"{address} redirects to another address, which is not followed; give that address")
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return UserError(f"the certificate of {urlsplit(address).hostname} is not trusted; give its authority with `ca`, or {CA}")
+        host = urlsplit(address).hostname
+        return UserError(f"the certificate of {host} is not trusted; name its authority with `ca`, or {CA}")
     if isinstance(error, requests.exceptions.InvalidURL):
         return UserError(f"{address} is no address")
     if isinstance(error, requests.exceptions.JSONDecodeError):
@@ -51,8 +52,8 @@ def judged(error: Exception, address: str) -> Exception:
 def _of_status(status: int, retry_after: str | None, address: str) -> Exception:
     if status == HTTPStatus.UNAUTHORIZED:
         return UserError(
-            f"{address} refuses access ({_in_words(status)}); credentials come from the environment: {USER} and "
-            f"{PASSWORD}, or {TOKEN}"
+            f"{address} refuses access ({_in_words(status)}); credentials come from the environment: "
+            f"{USER} and {PASSWORD}, or {TOKEN}"
         )
     if status in AWAY:
         return AwayError(_in_words(status), _seconds(retry_after))

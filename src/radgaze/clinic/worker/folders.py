@@ -128,13 +128,15 @@ class FolderServer:
                     status = path.stat()
                 except OSError:  # gone meanwhile, or a link to nothing
                     continue
-                if not S_ISREG(status.st_mode) or (self.steps.watching and time.time() - status.st_mtime < QUIET):
+                if not S_ISREG(status.st_mode) or (
+                    self.steps.watching and time.time() - status.st_mtime < QUIET
+                ):
                     continue
                 where = str(path.relative_to(self.folder))
                 yield Found(path, (where, str(status.st_size), str(status.st_mtime_ns)))
 
     def _write(self, place: Path, made: Sequence[Made]) -> int:
-        """Write objects to a new folder, which is there with all of them or not at all; return their number."""
+        """Write objects to a new folder, which appears with all of them at once; return their number."""
         aside = place.with_name(f"{ASIDE}{place.name}")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)

@@ -1,7 +1,7 @@
 """The journal of a worker: what became of each image, in a file that survives a kill at any moment.
 
 It is a SQLite database that only its owner may read, synchronised to the disk at each change. Images and
-studies stand in it as keyed hashes (HMAC-SHA256 with a random key of the journal), without a UID, name or path.
+studies stand in it as keyed hashes (HMAC-SHA256 with a random key of the journal); it holds no UID and no path.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Journal:
             self._set(key, Entry("begun", before.reason, max(0, before.begun - 1), before.errors))
 
     def forget_refused(self) -> int:
-        """Forget the images that were refused or failed, so that they are tried again; return their number."""
+        """Forget the images that were refused or failed, so that they are tried again; return how many."""
         with self._base:
             rows = self._base.execute("DELETE FROM images WHERE state IN ('refused', 'failing', 'failed')")
         return rows.rowcount

@@ -29,7 +29,7 @@ def only_part(body: bytes | bytearray, content_type: str) -> bytes:
     if kind != "multipart/related" or not boundary:
         raise AttemptError("the PACS sent something else than a DICOM file")
     # The text before the first boundary is no part; a line break belongs to the boundary that follows it.
-    first, *parts = (b"\r\n" + bytes(body)).split(b"\r\n--" + boundary.encode("latin-1"))
+    _before, *parts = (b"\r\n" + bytes(body)).split(b"\r\n--" + boundary.encode("latin-1"))
     if not parts or not parts[-1].startswith(b"--"):
         raise AttemptError("the response of the PACS is cut")
     if len(parts) != 2:

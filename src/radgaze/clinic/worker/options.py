@@ -69,7 +69,9 @@ class WorkerOptions(Options):
         """
         super().__post_init__()
         if (self.dicomweb is None) == (self.folder is None):
-            raise UserError("name a PACS with `dicomweb`, or a folder with `folder` and `out`; one of the two")
+            raise UserError(
+                "name a PACS with `dicomweb`, or a folder with `folder` and `out`; one of the two"
+            )
         if not self.objects:
             raise UserError("`objects` must name at least one of sr, seg, seg_fractional, sc")
         if self.folder is None and self.out is not None:

@@ -22,6 +22,7 @@ from radgaze.errors import UserError
 
 Value = TypeVar("Value")
 Found = Mapping[str, Any]
+Ask = Callable[[Callable[[], list[Found]]], list[Found]]
 
 PAGE = 100
 """Results of a search that are asked for at a time."""
@@ -112,7 +113,7 @@ class Pacs:
         """
         self._search(lambda: self._client.search_for_studies(limit=1))
 
-    def studies(self, days: int | None, ask: Callable[[Callable[[], list[Found]]], list[Found]]) -> Iterator[Study]:
+    def studies(self, days: int | None, ask: Ask) -> Iterator[Study]:
         """Search studies with radiographs, a page at a time.
 
         Args:
@@ -136,7 +137,7 @@ class Pacs:
 
             for each in _pages(lambda offset, page=page: ask(lambda: page(offset)), "0020000D"):  # type: ignore[misc]
                 count = _first(each, "00201208")
-                yield Study(_uid(each, "0020000D"), int(count) if str(count or "").isdigit() else None)
+                yield Study(_uid(each, "0020000D"), _number(count))
 
     def instances(self, study: str) -> Iterator[Instance]:
         """Search the instances of a study, a page at a time; one without a valid UID is left out.
@@ -202,7 +203,8 @@ class Pacs:
             AttemptError: It does not store all of them.
         """
         for each in datasets:
-            each.preamble = getattr(each, "preamble", None) or bytes(128)  # without it the bytes are no DICOM file
+            if not getattr(each, "preamble", None):  # without it the bytes are no DICOM file
+                each.preamble = bytes(128)
         answer = self._ask(lambda: self._client.store_instances(datasets, study))
         has, failed = list(answer.get("ReferencedSOPSequence") or ()), list[int]()
         for item in answer.get("FailedSOPSequence") or ():
@@ -212,7 +214,9 @@ class Pacs:
                 failed.append(_reason(item))
         if failed:
             codes = ", ".join(sorted({f"{code:04X}" for code in failed}))
-            raise AttemptError(f"the PACS did not store {len(failed)} of {len(datasets)} objects (reason {codes})")
+            raise AttemptError(
+                f"the PACS did not store {len(failed)} of {len(datasets)} objects (reason {codes})"
+            )
         return {str(item.get("ReferencedSOPInstanceUID") or "") for item in has}
 
     def _search(self, call: Callable[[], list[dict[str, Any]]]) -> list[Found]:
@@ -232,7 +236,7 @@ class Pacs:
 
 
 def _pages(page: Callable[[int], list[Found]], tag: str) -> Iterator[Found]:
-    """The results of a search until a page is empty, or equals the one before: not every PACS knows offsets."""
+    """The results of a search until a page is empty, or equals the one before: some PACS know no offsets."""
     offset, before = 0, set[str]()
     while results := page(offset):
         uids = {_uid(each, tag) for each in results}
@@ -251,6 +255,11 @@ def _first(item: Found, tag: str) -> object:
     attribute = item.get(tag)
     values = attribute.get("Value") if isinstance(attribute, dict) else None
     return values[0] if isinstance(values, list) and values else None
+
+
+def _number(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _uid(item: Found, tag: str) -> str:

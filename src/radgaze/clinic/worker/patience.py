@@ -75,8 +75,8 @@ class Patience:
         waited = self._clock() - began
         if self.longest is not None and waited + seconds > self.longest:
             raise UserError(
-                f"the PACS is away ({away.reason}) and did not come back within {waited:.0f} s; what is done is "
-                "kept, and the same command goes on"
+                f"the PACS is away ({away.reason}) and did not come back within {waited:.0f} s; what is done "
+                "is kept, and the same command goes on"
             ) from away
         note(f"the PACS is away ({away.reason}); another attempt in {seconds:.1f} s")
         self._sleep(seconds)

@@ -1,4 +1,4 @@
-"""Make and store the objects of images in their order, while those that follow are read in other processes."""
+"""Make and store the objects of images in order, while those that follow are read in other processes."""
 
 from __future__ import annotations
 

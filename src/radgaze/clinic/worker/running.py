@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from radgaze.clinic.worker.folders import FolderServer
-from radgaze.clinic.worker.journal import Journal, opened
+from radgaze.clinic.worker.journal import opened
 from radgaze.clinic.worker.making import Maker
 from radgaze.clinic.worker.options import WorkerOptions
 from radgaze.clinic.worker.pacs import Pacs
@@ -34,7 +34,8 @@ def run_worker(
         maker: Function that loads what makes the objects; called when the PACS answers.
         options: The options.
         tell_study: Function that is called with a line for each study in which something was done.
-        tell_file: Function that is called with the path of each file, the folder of its results, and its outcome.
+        tell_file: Function that is called with the path of each file, the name of its results' folder
+            ("" where there is none), and its outcome.
 
     Returns:
         Numbers of images.
@@ -88,8 +89,8 @@ def _once(
 
 @contextmanager
 def _scratch(journal: Path) -> Iterator[Path]:
-    """Folder beside the journal for images while they are read, for its owner alone; what a killed worker left is
-    removed."""
+    """Folder beside the journal for images while they are read, for its owner alone; what a killed worker
+    left is removed."""
     scratch = journal.with_name(f"{journal.name}.images")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)

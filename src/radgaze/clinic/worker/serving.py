@@ -7,7 +7,6 @@ weights and options, so that even results that are sent twice are one in the PAC
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +35,6 @@ class _Progress:
 
     study: Study
     key: bytes
-    began: float
     keys: list[bytes] = field(default_factory=list)
     left: int = 0
     listed: bool = False
@@ -80,7 +78,7 @@ class Server:
         for study in self.pacs.studies(days, self.patience):
             key = journal.key(self.maker.name, study.uid)
             if not journal.is_unchanged(key, study.instances):
-                yield from self._jobs_of(_Progress(study, key, time.monotonic()), pipeline)
+                yield from self._jobs_of(_Progress(study, key), pipeline)
 
     def _jobs_of(self, progress: _Progress, pipeline: Pipeline) -> Iterator[Job]:
         try:
@@ -132,13 +130,13 @@ class Server:
             self._finish(progress)
 
         return Job(key, path, lambda made: self._store(image.study, made, stored), done)
+
     def _finish(self, progress: _Progress) -> None:
         """When no image of a study is on its way, tell what was done, and record whether anything is left."""
         if progress.left or not progress.listed:
             return
         if progress.outcomes:
-            seconds = time.monotonic() - progress.began
-            self.tell(f"study {short(progress.key)}: {in_words(progress.outcomes)} ({seconds:.1f} s)")
+            self.tell(f"study {short(progress.key)}: {in_words(progress.outcomes)}")
         if all(map(self.steps.is_settled, progress.keys)):
             self.steps.journal.complete(progress.key, progress.study.instances)
 
@@ -153,7 +151,7 @@ class Server:
         return list(images.values()), others
 
     def _store(self, study: str, made: Sequence[Made], stored: set[str]) -> int:
-        """Store the objects that the study lacks, and return their number; after a failure, search it again."""
+        """Store the objects that the study lacks, and return how many; after a failure, search it again."""
         missing = [each for each in made if each.uid not in stored]
 
         def store() -> None:
@@ -162,7 +160,9 @@ class Server:
             if not {each.uid for each in missing} <= confirmed:
                 search()
                 if missing:
-                    raise AttemptError(f"the PACS lacks {len(missing)} of {len(made)} objects after it took them")
+                    raise AttemptError(
+                        f"the PACS lacks {len(missing)} of {len(made)} objects after it took them"
+                    )
 
         def search() -> None:
             nonlocal missing

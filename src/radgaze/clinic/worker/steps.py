@@ -13,7 +13,7 @@ from radgaze.clinic.worker.tally import Tally
 from radgaze.dicom.error import DicomError
 
 INTERRUPTIONS = 10
-"""Times that work on an image may begin without an end, as when it kills its process, before it is given up."""
+"""Times that work on an image may begin without an end, as when it kills its process; then it is given up."""
 PASSING = frozenset({"timeout", "out_of_memory", "crashed", "error", "not_a_file", "not_readable"})
 """Reasons of a DicomError that lie perhaps not in the image."""
 FIRST_RETRY, LAST_RETRY = 60.0, 6 * 3600.0
