@@ -45,7 +45,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("clinic")
     run, images = run_and_images(folder, TEST)
-    images = images[:2]
+    images = images[:1]
     with (
         orthanc.running(folder / "pacs") as pacs,
         site.serving(site.app(ohif.unpacked(CACHE), pacs)) as address,

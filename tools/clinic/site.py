@@ -48,7 +48,10 @@ def app(ohif: Path, pacs: Path) -> Starlette:
         ohif: Folder of OHIF's files.
         pacs: Unix socket of the PACS's HTTP server.
     """
-    client = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(pacs)), timeout=PATIENCE)
+    # A connection for each request: Orthanc closes one that is idle for a second, perhaps just when it is used again.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    transport = httpx.AsyncHTTPTransport(uds=str(pacs), limits=limits)
+    client = httpx.AsyncClient(transport=transport, timeout=PATIENCE)
 
     async def pass_on(request: Request) -> Response:
         headers = [(key, value) for key, value in request.headers.items() if key not in OF_CONNECTION]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page, Response, sync_playwright
 
 from tools.clinic.programs import program
 
@@ -32,7 +32,7 @@ class Viewer:
     Attributes:
         page: The page.
         elsewhere: Addresses outside the site that it asked for.
-        errors: Errors of its scripts.
+        errors: Errors of its scripts, and addresses at which the site failed.
     """
 
     page: Page
@@ -92,6 +92,7 @@ def opened(address: str, study: str) -> Iterator[Viewer]:
             page.set_default_timeout(PATIENCE * 1000)
             viewer = Viewer(page)
             page.on("pageerror", lambda error: viewer.errors.append(str(error)))
+            page.on("response", lambda answer: _note_failure(viewer, answer))
             page.on("request", lambda request: _note_elsewhere(viewer, address, request.url))
             page.goto(f"{address}/viewer?StudyInstanceUIDs={study}")
             page.get_by_text("Skip all").click()
@@ -113,6 +114,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
         if time.monotonic() > until:
             raise TimeoutError("OHIF does not show it")
         time.sleep(0.3)
+
+
+def _note_failure(viewer: Viewer, answer: Response) -> None:
+    if answer.status >= 500:
+        viewer.errors.append(f"{answer.status} {answer.url}")
 
 
 def _note_elsewhere(viewer: Viewer, address: str, url: str) -> None:
