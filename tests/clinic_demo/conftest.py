@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from dicomweb_client import DICOMwebClient
-
 from tools.clinic import ohif, orthanc, site
 from tools.clinic.model import TEST, run_and_images
 from tools.clinic.programs import missing

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from tools.clinic import ohif, site
 
 from radgaze.cli import build_parser
-from tools.clinic import ohif, site
 
 FOLDER = Path(site.__file__).parent
 

@@ -1,4 +1,4 @@
-"""What a reader sees: a study with the worker's results, in OHIF in Chromium."""
+"""A study with the worker's results, as a reader sees it: in OHIF, in Chromium."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydicom.pixels.utils import pack_bits
 from pydicom.uid import generate_uid
 from scipy.ndimage import distance_transform_edt
+from tools.clinic.viewer import Viewer, opened, wait_until
 
 from tests.clinic_demo.conftest import Clinic
-from tools.clinic.viewer import Viewer, opened, wait_until
 
 pytestmark = pytest.mark.clinic
 
@@ -58,7 +58,8 @@ def known_pixels(rows: int, columns: int) -> NDArray[np.bool_]:
     segment = np.zeros((rows, columns), bool)
     segment[rows // 8 : rows // 3, columns // 10 : columns // 4] = True
     y, x = np.mgrid[:rows, :columns]
-    return segment | (np.hypot(y - 0.7 * rows, x - 0.6 * columns) < 0.1 * rows)
+    segment |= np.hypot(y - 0.7 * rows, x - 0.6 * columns) < 0.1 * rows
+    return segment
 
 
 def with_pixels(regions: pydicom.Dataset, segment: NDArray[np.bool_]) -> pydicom.Dataset:
@@ -74,7 +75,7 @@ def with_pixels(regions: pydicom.Dataset, segment: NDArray[np.bool_]) -> pydicom
 
 
 def on_canvas(shape: tuple[int, ...], canvas: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row and column on the canvas of the centre of each pixel of an image, which fills it as far as it fits."""
+    """Row and column on the canvas of each pixel's centre; the image fills the canvas as far as it fits."""
     scale = min(canvas[0] / shape[0], canvas[1] / shape[1])
     rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
     y = canvas[0] / 2 + (rows - shape[0] / 2) * scale
@@ -85,7 +86,8 @@ def on_canvas(shape: tuple[int, ...], canvas: tuple[int, ...]) -> tuple[NDArray[
 def coloured(viewer: Viewer, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Whether each pixel of an image is coloured on the canvas."""
     canvas = viewer.canvas().astype(int)
-    return np.ptp(canvas[on_canvas(shape, canvas.shape)], axis=-1) > COLOURED
+    values = canvas[on_canvas(shape, canvas.shape)]
+    return np.asarray(np.ptp(values, axis=-1) > COLOURED)
 
 
 def test_the_list_has_the_radiograph_and_each_result_once(study: Study) -> None:

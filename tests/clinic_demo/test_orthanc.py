@@ -13,11 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from radgaze.errors import UserError
 from tools.clinic import orthanc
 from tools.clinic.__main__ import main
 from tools.clinic.programs import missing, program
+
+from radgaze.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +82,10 @@ class TestRunning:
                 assert client.get("http://pacs/system").json()["Name"] == "radgaze demo"
             assert _listeners() == before
             assert stat.S_IMODE(address.parent.stat().st_mode) == 0o700
-            with pytest.raises(OSError), socket.create_connection(("127.0.0.1", orthanc.PORT), 1):
+            with (
+                pytest.raises(OSError, match="refused"),
+                socket.create_connection(("127.0.0.1", orthanc.PORT), 1),
+            ):
                 pass
         assert not address.parent.exists()
         assert _processes_with(str(tmp_path)) == []
@@ -104,5 +107,8 @@ class TestRunning:
 
     def test_an_orthanc_that_cannot_start_says_why(self, tmp_path: Path) -> None:
         (tmp_path / "index").write_text("no folder")
-        with pytest.raises(UserError, match=r"Orthanc does not start: .*orthanc\.log"), orthanc.running(tmp_path):
+        with (
+            pytest.raises(UserError, match=r"Orthanc does not start: .*orthanc\.log"),
+            orthanc.running(tmp_path),
+        ):
             pass

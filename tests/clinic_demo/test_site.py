@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
-
-from radgaze.errors import UserError
 from tools.clinic import site
 from tools.clinic.ohif import CONFIG
+
+from radgaze.errors import UserError
 
 LARGE = bytes(range(256)) * 4096
 
@@ -134,9 +134,10 @@ def test_a_pacs_that_is_away_is_reported(pages: Path, tmp_path: Path) -> None:
         assert httpx.get(f"{address}/dicom-web/studies").status_code == 502
 
 
-def test_the_site_listens_on_the_loopback_and_a_taken_port_is_the_users_to_change(address: str, pages: Path) -> None:
+def test_a_taken_port_is_the_users_to_change(address: str, pages: Path) -> None:
     port = int(address.rpartition(":")[2])
-    with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 is taken"), site.serving(
-        site.app(pages, pages), port
+    with (
+        pytest.raises(UserError, match=f"port {port} of 127.0.0.1 is taken"),
+        site.serving(site.app(pages, pages), port),
     ):
         pass

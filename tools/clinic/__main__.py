@@ -19,6 +19,7 @@ from tools.clinic.programs import dicomweb_plugin, program
 from tools.clinic.studies import send
 from tools.clinic.worker import working
 
+
 def main(arguments: list[str]) -> int:
     """Run the demo until Ctrl-C.
 
@@ -76,7 +77,9 @@ def demonstrate(folder: Path, port: int, studies: int, *, prepare: bool = False)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tools.clinic", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.clinic", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--folder", type=Path, default=Path(".clinic"), help="folder for all files")
     parser.add_argument("--port", type=int, default=8000, help="port of the page; 0 for one that is free")
     parser.add_argument("--studies", type=int, default=12, help="number of studies")

@@ -1,4 +1,4 @@
-"""The data and the run of the demo: phantom studies, and a small classifier trained on them in a minute or two."""
+"""The data and the run of the demo: phantom studies, and a small classifier trained on them in minutes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TEST = Size(patients=60, pixels=256, overrides={"trainer": {"max_epochs": 1}})
 
 
 def run_and_images(folder: Path, size: Size = DEMO) -> tuple[Path, list[Path]]:
-    """Make the run of the demo and the radiographs of its test patients; what is in the folder already is kept.
+    """Make the run of the demo and the radiographs of its test patients; what is there already is kept.
 
     Args:
         folder: Folder of the demo.
@@ -71,7 +71,9 @@ def run_and_images(folder: Path, size: Size = DEMO) -> tuple[Path, list[Path]]:
 def _store(phantom: Path, path: Path) -> Store:
     if (path / "manifest.json").is_file():  # written last
         return Store.open(path)
-    return prepare(egd.read(egd.EgdOptions(phantom / "egd", phantom / "mimic")), PrepareOptions(path, size=256))
+    return prepare(
+        egd.read(egd.EgdOptions(phantom / "egd", phantom / "mimic")), PrepareOptions(path, size=256)
+    )
 
 
 def _settings(store: Store, size: Size) -> Config:

@@ -40,7 +40,7 @@ def running(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     config, log = folder / "orthanc.json", folder / "orthanc.log"
     config.write_text(json.dumps(settings(folder), indent=2), encoding="utf-8")
-    # The name of a Unix socket has at most about 100 characters; that of the folder of the demo may be longer.
+    # The name of a Unix socket has at most about 100 characters; the folder's own may be longer.
     with tempfile.TemporaryDirectory(prefix="radgaze-") as private, log.open("wb") as output:
         address = Path(private) / "orthanc"
         process = subprocess.Popen(

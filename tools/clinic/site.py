@@ -48,7 +48,7 @@ def app(ohif: Path, pacs: Path) -> Starlette:
         ohif: Folder of OHIF's files.
         pacs: Unix socket of the PACS's HTTP server.
     """
-    # A connection for each request: Orthanc closes one that is idle for a second, perhaps just when it is used again.
+    # A connection for each request: Orthanc closes one that is idle, perhaps just when it is used again.
     limits = httpx.Limits(max_keepalive_connections=0)
     transport = httpx.AsyncHTTPTransport(uds=str(pacs), limits=limits)
     client = httpx.AsyncClient(transport=transport, timeout=PATIENCE)
