@@ -26,6 +26,7 @@ COMPUTING = (
     "pseudo",
     "predict",
     "explain",
+    "worker",
 )
 
 

@@ -49,6 +49,8 @@ WANTS_A_FOLDER = {
     "explain into a file": ["explain", "run", "image.png", "--out", "FILE"],
     "predict": ["predict", "FILE", "image.png", "--out", "out.csv"],
     "report": ["report", "FILE"],
+    "worker": ["worker", "FILE", "--dicomweb", "http://127.0.0.1:9"],
+    "worker into a file": ["worker", "run", "--folder", "STORE", "--out", "FILE"],
     "demo": ["demo", "--out", "FILE"],
 }
 
@@ -84,6 +86,8 @@ WRITES = {
     "train": ["train", "--data", "STORE", "--out", "OUT", "--overwrite"],
     "phantom": ["phantom", "OUT"],
     "demo": ["demo", "--out", "OUT"],
+    "worker": ["worker", "run", "--folder", "STORE", "--out", "OUT"],
+    "worker's journal": ["worker", "run", "--dicomweb", "http://127.0.0.1:9", "--journal", "OUT/journal"],
 }
 
 
@@ -95,7 +99,15 @@ def test_no_verb_writes_into_a_store(
     shutil.copytree(store.path, copy)
     for out in (copy, copy / "images", copy / "new"):
         places = {"OUT": str(out), "STORE": str(copy)}
-        assert main([places.get(word, word) for word in WRITES[name]]) == 2
+        assert (
+            main(
+                [
+                    word.replace("OUT/", f"{out}/") if "/" in word else places.get(word, word)
+                    for word in WRITES[name]
+                ]
+            )
+            == 2
+        )
         assert "store" in capsys.readouterr().err
     assert verify(store.open(copy)) == []
 

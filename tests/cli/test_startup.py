@@ -75,6 +75,11 @@ MISTAKES = [
     "predict nowhere image.png --out out.csv",
     "predict run nowhere.png --out out.csv",
     "predict run image.png --out out.txt",
+    "worker nowhere --dicomweb http://127.0.0.1:9",
+    "worker run",
+    "worker run --dicomweb http://user:secret@127.0.0.1:9",
+    "worker run --folder . --out file.txt",
+    "worker run --folder nowhere --out out",
     "report nowhere",
     "report run",
 ]

@@ -123,6 +123,7 @@ def json_of(dataset: Dataset, study: list[Dataset]) -> dict[str, object]:
 class _Handler(BaseHTTPRequestHandler):
     pacs: FakePacs
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer in one packet, for which the client's acknowledgement is not waited
 
     def log_message(self, *args: object) -> None:
         pass

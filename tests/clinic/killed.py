@@ -2,9 +2,9 @@
 
     python -m tests.clinic.killed
 
-reads lines `STEP ARGUMENTS` from standard input, with the arguments as JSON. For each it runs a worker in a child
-process, which kills itself with SIGKILL at that step, and prints "killed" or "finished". Steps are the moments
-before and after each change of the journal, each request and each synchronisation of a file.
+reads lines `STEP ARGUMENTS` from standard input, with the arguments as JSON. For each it runs a worker in a
+child process, which kills itself with SIGKILL at that step, and prints "killed" or "finished". Steps are the
+moments before and after each change of the journal, each request and each synchronisation of a file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+import dicomweb_client.web  # noqa: F401  here, so that no child has to
 
 from radgaze.clinic.worker.journal import Journal
 from radgaze.clinic.worker.options import WorkerOptions

@@ -47,7 +47,7 @@ def within(folder: Path, *command: str, timeout: float = 280) -> subprocess.Comp
 
 @contextmanager
 def running(folder: Path) -> Iterator[str]:
-    """Run Orthanc with its data in a folder, within a namespace; yields the address of its DICOMweb service."""
+    """Run Orthanc with its data in a folder, within a namespace; yields the address of its DICOMweb."""
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     settings = {

@@ -55,9 +55,7 @@ def test_a_kill_at_any_step_beside_a_pacs_loses_and_repeats_nothing(killer: Kill
     assert step > 30
 
 
-def test_a_kill_at_any_step_between_folders_loses_and_repeats_nothing(
-    killer: Killer, tmp_path: Path
-) -> None:
+def test_a_kill_at_any_step_between_folders_loses_and_repeats_nothing(killer: Killer, tmp_path: Path) -> None:
     images = tmp_path / "in"
     images.mkdir()
     radiograph("a").save_as(images / "a.dcm", enforce_file_format=True)

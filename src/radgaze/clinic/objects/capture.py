@@ -59,14 +59,14 @@ def picture(reading: Reading) -> NDArray[np.uint8]:
     height, width = grey.shape[:2]
     name = max(reading.probabilities, key=lambda each: reading.probabilities[each])
     values = _on_picture(reading, reading.heatmaps[name])
-    outline = None
+    outline, threshold = None, reading.model.thresholds.heatmap.value
     if name in reading.predicted:
-        inside = (values >= reading.model.thresholds.heatmap.value) & (values > 0)
+        inside = (values >= threshold) & (values > 0)
         outline = inside & ~binary_erosion(inside, iterations=max(1, round(height / 384)), border_value=1)
     both = np.concatenate([grey, overlay(grey, values, outline)], axis=1)
     lines = _lines(reading, name)
     columns = max(2 * width, LEAST_WIDTH)
-    rows = LINE + MARGIN + height + MARGIN + LINE * (len(lines) + 1) + MARGIN
+    rows = LINE + MARGIN + height + MARGIN + LINE * (len(lines) + 2) + MARGIN
     canvas = Image.new("RGB", (columns, rows))
     left = (columns - 2 * width) // 2
     canvas.paste(Image.fromarray(both), (left, LINE + MARGIN))
@@ -75,7 +75,8 @@ def picture(reading: Reading) -> NDArray[np.uint8]:
     top = LINE + MARGIN + height + MARGIN
     for k, (line, colour) in enumerate(lines):
         _write(draw, line, (MARGIN, top + k * LINE), columns, colour)
-    _draw_scale(canvas, draw, (MARGIN, top + len(lines) * LINE), columns, outlined=outline is not None)
+    shown = threshold if outline is not None else None
+    _draw_scale(canvas, draw, (MARGIN, top + len(lines) * LINE), columns, shown)
     return np.asarray(canvas)
 
 
@@ -95,18 +96,23 @@ def _lines(reading: Reading, name: str) -> list[tuple[str, tuple[int, int, int]]
 
 
 def _draw_scale(
-    canvas: Image.Image, draw: ImageDraw.ImageDraw, place: tuple[int, int], columns: int, *, outlined: bool
+    canvas: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    columns: int,
+    threshold: float | None,
 ) -> None:
-    """Draw the scale of the heatmap's colours and what the outline is."""
+    """Draw the scale of the heatmap's colours and, with a threshold, what the outline is."""
     x, y = place
     bar = np.round(255 * HEAT(np.linspace(0, 1, 160))[None, :, :3]).astype(np.uint8)
-    canvas.paste(Image.fromarray(np.repeat(bar, LINE - 12, axis=0)), (x + 24, y + 5))
+    canvas.paste(Image.fromarray(np.repeat(bar, LINE - 12, axis=0)), (x + 20, y + 5))
     draw.text((x, y), "0", font=font("0", TEXT), fill=GREY)
-    words = "1 = the map's maximum, not a probability"
-    if outlined:
-        draw.rectangle((x + 196, y + 9, x + 216, y + 12), fill=CONTOUR)
-        words += "; outline: region above the threshold, no outline of a lesion"
-    _write(draw, words, (x + (224 if outlined else 192), y), columns, GREY)
+    words = "1 (share of the map's maximum, not a probability)"
+    _write(draw, words, (x + 188, y), columns, GREY)
+    if threshold is not None:
+        draw.rectangle((x, y + LINE + 9, x + 20, y + LINE + 12), fill=CONTOUR)
+        words = f"region at or above {threshold:g} of the maximum, no outline of a lesion"
+        _write(draw, words, (x + 28, y + LINE), columns, GREY)
 
 
 def _write(

@@ -21,7 +21,11 @@ def font(text: str, size: int) -> FreeTypeFont:
 
 
 def fitted(text: str, width: int, size: int) -> tuple[FreeTypeFont, str]:
-    """Return a font and a text of at most a width: the font smaller than `size`, then the text shortened."""
+    """Return a font and a text of at most a width: the font smaller than `size`, then the text shortened.
+
+    Line breaks and other characters that are not drawn become spaces.
+    """
+    text = "".join(c if c.isprintable() else " " for c in text)
     while size > LEAST and font(text, size).getlength(text) > width:
         size -= 1
     chosen = font(text, size)

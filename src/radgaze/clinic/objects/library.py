@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from radgaze.clinic.objects.options import EXTRA
 from radgaze.errors import UserError
@@ -17,23 +18,21 @@ def check_installed() -> None:
     Raises:
         UserError: It is not.
     """
-    try:
-        import highdicom  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f'results as DICOM need the library highdicom: pip install "radgaze[{EXTRA}]"'
-        ) from error
+    if find_spec("highdicom") is None:
+        raise UserError(f'results as DICOM need the library highdicom: pip install "radgaze[{EXTRA}]"')
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence highdicom's log and pydicom's warnings, which hold UIDs and values of the patient."""
-    logger = logging.getLogger("highdicom")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    """Silence the logs and warnings of highdicom and pydicom, which hold UIDs and values of the patient."""
+    loggers = [logging.getLogger(name) for name in ("highdicom", "pydicom")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

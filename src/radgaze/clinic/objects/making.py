@@ -176,9 +176,7 @@ class Maker:
             geometry=subject.frame.geometry(subject.fit, preparation.size),
             model=self.model,
             probabilities=dict(zip(run.classes, row[0].tolist(), strict=True)),
-            calibrated=None
-            if calibrated is None
-            else dict(zip(run.classes, calibrated.tolist(), strict=True)),
+            calibrated=None if calibrated is None else dict(zip(run.classes, calibrated, strict=True)),
             predicted=predicted_classes(run.classes, row[0], one_class=has_one_class(run)),
             decision=None if predicted.decisions is None else predicted.decisions[0],
             heatmaps=dict(zip(run.classes, self._heatmaps(subject), strict=True)),

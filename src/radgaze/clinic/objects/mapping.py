@@ -23,8 +23,7 @@ def on_image(values: NDArray[np.floating], geometry: Geometry) -> NDArray[np.flo
     low, high, share = _places(geometry.columns, geometry.scale_x, geometry.shift_x, m.shape[1])
     across = m[:, low] * (1 - share) + m[:, high] * share
     low, high, share = _places(geometry.rows, geometry.scale_y, geometry.shift_y, m.shape[0])
-    sampled: NDArray[np.float32] = across[low] * (1 - share[:, None]) + across[high] * share[:, None]
-    return sampled
+    return np.asarray(across[low] * (1 - share[:, None]) + across[high] * share[:, None], np.float32)
 
 
 def in_file(values: NDArray[np.floating], geometry: Geometry, turn: Turn) -> NDArray[np.float32]:

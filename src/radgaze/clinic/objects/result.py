@@ -74,8 +74,10 @@ def finished(dataset: Dataset, reading: Reading, kind: Kind) -> Result:
     header = reading.source.header
     for keyword in shared(header):
         dataset[keyword] = header[keyword]
-    if header.get("BodyPartExamined"):
-        dataset.BodyPartExamined = header.BodyPartExamined
+    if kind != "sr":
+        dataset.BodyPartExamined = header.get("BodyPartExamined") or "CHEST"
+    if kind in ("seg", "seg_fractional"):
+        dataset.PatientOrientation = header.get("PatientOrientation")
     return Result(kind, dataset)
 
 

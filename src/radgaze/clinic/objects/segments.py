@@ -1,7 +1,7 @@
 """Segmentations of a prediction's maps: the maps themselves (fractional), and regions above a threshold.
 
-A segment is a class, and the mask of a decoder the last one. The frames have the rows and columns of the image,
-whose pixels they lie on, since radiographs have no frame of reference.
+A segment is a class, and the mask of a decoder the last one. The frames have the rows and columns of the
+image, whose pixels they lie on, since radiographs have no frame of reference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from radgaze.clinic.objects.result import RESEARCH_USE, Result, common, finished
 from radgaze.clinic.objects.threshold import Threshold
 
 if TYPE_CHECKING:
-    from highdicom import seg
+    from highdicom import seg, sr
     from pydicom.dataset import Dataset
 
 LEVELS = 255
@@ -137,14 +137,9 @@ def _in_words(reading: Reading, name: str | None, threshold: Threshold | None) -
         scale = "a probability" if name is None else "a share of the map's maximum, no probability"
         return f"{what}. Value: {scale}. {RESEARCH_USE}."
     of = "" if name is None else " of the map's maximum"
-    how = (
-        f"chosen on {threshold.cases} validation cases"
-        if threshold.cases
-        else "not chosen on validation cases"
-    )
-    return (
-        f"{what}. Region at or above {threshold.value:g}{of}, {how}; no outline of a lesion. {RESEARCH_USE}."
-    )
+    how = f"chosen on {threshold.cases}" if threshold.cases else "not chosen on"
+    where = f"Region at or above {threshold.value:g}{of}, {how} validation cases"
+    return f"{what}. {where}; no outline of a lesion. {RESEARCH_USE}."
 
 
 def _set_deterministic_uids(segmentation: Dataset, reading: Reading, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""Thresholds at which a map becomes a region, chosen on the validation cases of a run: RUN/map_thresholds.json.
+"""Thresholds at which a map becomes a region, chosen on validation cases, in RUN/map_thresholds.json.
 
 The threshold of a map is the one whose regions agree best with gaze: over the validation cases with gaze, the
 mean Dice coefficient of {map ≥ t · max map} and {gaze ≥ ½ max gaze} is largest. The heatmap is that of the

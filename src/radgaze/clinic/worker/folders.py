@@ -73,28 +73,25 @@ class FolderServer:
 
     def _jobs(self, bar: Bar) -> Iterator[Job]:
         """The new files."""
-        names = set[str]()
         for each in self._files():
             key = self.steps.journal.key(self.maker.name, *each.key)
             if not self.steps.is_open(key):
                 bar.advance()
                 continue
-            job = self._job(each.path, key, names, bar)
+            job = self._job(each.path, key, bar)
             if job is not None:
                 yield job
 
-    def _job(self, path: Path, key: bytes, names: set[str], bar: Bar) -> Job | None:
+    def _job(self, path: Path, key: bytes, bar: Bar) -> Job | None:
         """A file whose objects are to be made; None where nothing is to be made of it.
 
         Args:
             path: The file.
             key: The file in the journal.
-            names: Names of the results' folders of files on their way, which is updated.
             bar: The progress.
         """
 
         def done(outcome: Outcome) -> None:
-            names.discard(name)
             self.tell(path, name if outcome.word in ("stored", "before") else "", outcome)
             bar.advance()
 
@@ -105,10 +102,9 @@ class FolderServer:
         except DicomError as fault:
             done(self.steps.judge(key, fault))
             return None
-        if name in names or (self.out / name).is_dir():  # the same content
+        if (self.out / name).is_dir():  # the same content
             done(self.steps.end(key, lambda: 0))
             return None
-        names.add(name)
         return Job(key, path, lambda made: self._write(self.out / name, made), done)
 
     def _files(self) -> Iterator[Found]:
@@ -137,6 +133,8 @@ class FolderServer:
 
     def _write(self, place: Path, made: Sequence[Made]) -> int:
         """Write objects to a new folder, which appears with all of them at once; return their number."""
+        if place.is_dir():  # of a file with the same content, which was on its way
+            return 0
         aside = place.with_name(f"{ASIDE}{place.name}")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)

@@ -1,7 +1,7 @@
 """The journal of a worker: what became of each image, in a file that survives a kill at any moment.
 
 It is a SQLite database that only its owner may read, synchronised to the disk at each change. Images and
-studies stand in it as keyed hashes (HMAC-SHA256 with a random key of the journal); it holds no UID and no path.
+studies stand in it as keyed hashes (HMAC-SHA256 with a random key of the journal), not as UIDs or paths.
 """
 
 from __future__ import annotations
@@ -170,6 +170,8 @@ def opened(path: Path) -> Iterator[Journal]:
 def _connected(path: Path) -> sqlite3.Connection:
     base = sqlite3.connect(path, timeout=30)
     try:
+        base.execute("PRAGMA locking_mode = EXCLUSIVE")  # without a file of shared memory
+        base.execute("PRAGMA journal_mode = WAL")  # one synchronisation for a change, in place of four
         base.execute("PRAGMA synchronous = FULL")
         if base.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             with base:
