@@ -65,7 +65,7 @@ def uid(words: str) -> UID:
 def dot(shape: tuple[int, int], at: tuple[int, int], radius: float = 4.0) -> np.ndarray:
     """Greys in [0, 1] of a dark image with a smooth bright dot at a pixel (row, column)."""
     y, x = np.mgrid[: shape[0], : shape[1]]
-    return np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / (2 * radius**2))
+    return np.asarray(np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / (2 * radius**2)))
 
 
 def write_dx(path: Path, greys: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, **elements: Any) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -146,7 +147,8 @@ def test_a_de_identified_image_has_de_identified_results(maker: Maker, folder: P
 def test_an_image_without_a_usable_uid_has_no_results(folder: Path, keyword: str, value: str | None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        path = write_dx(folder / "a.dcm", IMAGE, **{keyword: value})
+        elements: dict[str, Any] = {keyword: value}
+        path = write_dx(folder / "a.dcm", IMAGE, **elements)
         with pytest.raises(DicomError) as error:
             read_source(str(path), side=64, voi="window", no_patient=False)
     assert error.value.reason in ("no_uid", "bad_uid", "not_a_radiograph")

@@ -8,6 +8,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_dciodvfy_finds_nothing(maker: Maker, folder: Path, syntax: str) -> None
     ],
 )
 def test_dciodvfy_finds_nothing_whatever_the_header_lacks(
-    maker: Maker, folder: Path, elements: dict[str, object]
+    maker: Maker, folder: Path, elements: dict[str, Any]
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's, about what the file gets here
@@ -125,7 +126,7 @@ def test_the_report_says_what_was_predicted_by_what_and_for_what_use(maker: Make
 
     path = write_dx(folder / "a.dcm", IMAGE)
     save(made(maker, path), folder / "out")
-    document = hd.sr.srread(folder / "out" / "sr.dcm")
+    document: Any = hd.sr.srread(folder / "out" / "sr.dcm")
     assert document.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.34"
     assert (document.VerificationFlag, document.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
     groups = document.content.get_image_measurement_groups()
@@ -278,9 +279,10 @@ def test_a_result_is_never_taken_for_an_image(maker: Maker, folder: Path) -> Non
 
 def test_options_are_checked() -> None:
     wrong = ({"kinds": ("report",)}, {"kinds": ()}, {"method": "all"}, {"method": "magic"}, {"device": "x"})
+    given: Any
     for given in wrong:
         with pytest.raises(UserError):
-            ObjectOptions(**given)  # type: ignore[arg-type]
+            ObjectOptions(**given)
 
 
 def test_without_the_extra_the_error_says_what_to_install(

@@ -16,7 +16,7 @@ needs_dciodvfy = pytest.mark.skipif(DCIODVFY is None, reason="dciodvfy (dicom3to
 
 
 def errors(results: list[Result], folder: Path) -> list[str]:
-    """What dciodvfy calls errors, and its warnings.
+    """Return the errors and warnings of dciodvfy.
 
     Warnings about the private coding scheme are left out, and those about values for a table of contents,
     which an image may lack too.

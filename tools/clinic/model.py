@@ -11,10 +11,12 @@ import polars as pl
 import yaml
 
 from radgaze import experiments
+from radgaze.clinic.objects import Maker, ObjectOptions
 from radgaze.console import say
 from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.runs import settings
 from radgaze.runs.config import Config
+from radgaze.runs.run import Run
 from radgaze.simulation.archive import simulate
 from radgaze.simulation.options import SimulationOptions
 from radgaze.sources import egd
@@ -65,6 +67,9 @@ def run_and_images(folder: Path, size: Size = DEMO) -> tuple[Path, list[Path]]:
     if not (run / "metrics.json").is_file():
         say(f"Training {EXPERIMENT}", bold=True)
         evaluate(train(_settings(store, size), run, overwrite=True), EvaluationOptions(device="cpu"))
+    if not (run / "map_thresholds.json").is_file():
+        say("Choosing the thresholds of regions", bold=True)
+        Maker.of(Run.open(run), ObjectOptions(device="cpu"))
     return run, _images(phantom, store)
 
 

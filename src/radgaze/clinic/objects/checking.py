@@ -1,4 +1,4 @@
-"""What can go wrong before DICOM objects are written. Does not import torch."""
+"""Checks before DICOM objects are written. Does not import torch."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ CLASSES: dict[str, Term] = {
 
 TITLE = Term("126000", "DCM", "Imaging Measurement Report")
 PROCEDURE = Term("399208008", "SCT", "Plain chest X-ray")
-CHEST = Term("51185008", "SCT", "Thorax")
+CHEST = Term("816094009", "SCT", "Chest")
 PROBABILITY = Term("122157", "DCM", "Probability")
 NO_UNITS = Term("1", "UCUM", "no units")
 FAMILY = Term("123110", "DCM", "Artificial Intelligence")
@@ -91,15 +91,15 @@ RESEARCH = Term("research-only", PRIVATE, "Research use only, not for diagnosis"
 OUTPUT = Term("model-output", PRIVATE, "Output of a classifier")
 HEATMAP = Term("heatmap", PRIVATE, "Heatmap of a class")
 HEATMAP_REGION = Term("heatmap-region", PRIVATE, "Region of a heatmap above its threshold")
-MASK = Term("mask", PRIVATE, "Mask of a decoder trained on gaze")
+MASK = Term("mask", PRIVATE, "Mask of the decoder")
 MASK_REGION = Term("mask-region", PRIVATE, "Region of a mask above its threshold")
 
 
 def term_of(name: str) -> Term:
     """Return the term of a class: that of a terminology, or a private one whose meaning is the name."""
-    known = CLASSES.get(" ".join(name.lower().replace("_", " ").replace("-", " ").split()))
-    if known is not None:
-        return known
+    standard = CLASSES.get(" ".join(name.lower().replace("_", " ").replace("-", " ").split()))
+    if standard is not None:
+        return standard
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return Term(f"class-{digest}", PRIVATE, meaning(name))
 

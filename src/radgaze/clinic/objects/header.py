@@ -80,8 +80,7 @@ def header_of(dataset: Dataset, *, no_patient: bool = False) -> Dataset:
     header.SpecificCharacterSet = "ISO_IR 192"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings hold the values
-        wanted = (*(() if no_patient else OF_A_PERSON), *REMOVED, *OF_THE_IMAGE)
-        for keyword in wanted:
+        for keyword in (*(() if no_patient else OF_A_PERSON), *REMOVED, *OF_THE_IMAGE):
             _copy(dataset, header, keyword)
         for keyword in UIDS:
             setattr(header, keyword, _uid(dataset, keyword))

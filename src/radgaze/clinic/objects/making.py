@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -125,7 +125,9 @@ class Maker:
             raise made
         return made
 
-    def stream(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[list[Result] | DicomError]:
+    def stream(
+        self, paths: Iterable[str | os.PathLike[str]]
+    ) -> Generator[list[Result] | DicomError, None, None]:
         """Make the objects of many files, which few processes read, few at a time.
 
         Args:
@@ -204,7 +206,7 @@ class Maker:
         return UidsOf(image, self.settings())
 
     def settings(self) -> dict[str, str | float | bool | None]:
-        """What the objects depend on beside the image."""
+        """Return what the objects depend on beside the image."""
         chosen = self.model.thresholds
         return {
             "weights": self.model.weights,

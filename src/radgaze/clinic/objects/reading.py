@@ -1,4 +1,4 @@
-"""What a run makes of one image, as its objects state it."""
+"""The result of a run for one image, as its objects state it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model makes of an image.
+    """The result of a model for an image.
 
     Attributes:
         source: The image.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from pydicom.dataset import Dataset
 
+from radgaze.clinic.objects.codes import PRIVATE
 from radgaze.clinic.objects.header import shared
 from radgaze.clinic.objects.options import Kind
 from radgaze.clinic.objects.reading import Reading
 from radgaze.clinic.objects.source import OWN
+
+if TYPE_CHECKING:
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
 RESEARCH_USE = "RESEARCH USE ONLY - NOT FOR DIAGNOSIS"
 SERIES = {"sr": 9101, "seg": 9102, "seg_fractional": 9103, "sc": 9104}
@@ -50,10 +54,13 @@ class Common(TypedDict):
     series_description: str
     content_qualification: str
     specific_character_set: str
+    coding_schemes: list[CodingSchemeIdentificationItem]
 
 
 def common(reading: Reading, kind: Kind) -> Common:
     """Return the arguments that all of highdicom's objects take."""
+    from highdicom.coding_schemes import CodingSchemeIdentificationItem
+
     return Common(
         series_instance_uid=reading.uids("series", kind),
         series_number=SERIES[kind],
@@ -66,6 +73,9 @@ def common(reading: Reading, kind: Kind) -> Common:
         series_description=DESCRIPTIONS[kind],
         content_qualification="RESEARCH",
         specific_character_set="ISO_IR 192",
+        coding_schemes=[
+            CodingSchemeIdentificationItem(PRIVATE, name="radgaze", responsible_organization="radgaze")
+        ],
     )
 
 

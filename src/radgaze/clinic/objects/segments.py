@@ -6,6 +6,8 @@ image, whose pixels they lie on, since radiographs have no frame of reference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -29,10 +31,8 @@ COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 9
 
 def maps_as_segments(reading: Reading) -> Result:
     """Make the fractional segmentation: a heatmap of each class as a share of its maximum, and the mask."""
-    planes = [_on_file(reading, values) for values in reading.heatmaps.values()]
-    if reading.mask is not None:
-        planes.append(_on_file(reading, reading.mask))
-    return _segmentation(reading, np.stack(planes, axis=-1), "seg_fractional")
+    planes = _planes(reading, lambda name, values: np.rint(values * LEVELS).astype(np.uint8))
+    return _segmentation(reading, planes, "seg_fractional")
 
 
 def regions_as_segments(reading: Reading) -> Result:
@@ -41,37 +41,67 @@ def regions_as_segments(reading: Reading) -> Result:
     A class that is not predicted has a segment without a pixel.
     """
     chosen = reading.model.thresholds
-    planes = []
-    for name, values in reading.heatmaps.items():
-        plane = _on_file(reading, values)
-        planes.append((plane >= chosen.heatmap.value) & (name in reading.predicted) & (plane > 0))
+
+    def region(name: str | None, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        if name is None:
+            return (values >= chosen.mask.value).astype(np.uint8)
+        if name not in reading.predicted:
+            return np.zeros(values.shape, np.uint8)
+        return ((values >= chosen.heatmap.value) & (values > 0)).astype(np.uint8)
+
+    return _segmentation(reading, _planes(reading, region), "seg")
+
+
+def _planes(
+    reading: Reading, stored: Callable[[str | None, NDArray[np.float32]], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Stored values of each segment's frame, (segments, rows, columns), made one after another.
+
+    Args:
+        reading: The reading.
+        stored: Function of the name of a class, None for the mask, and its map on the image of the file.
+    """
+    maps: list[tuple[str | None, NDArray[np.float32]]] = list(reading.heatmaps.items())
     if reading.mask is not None:
-        planes.append(_on_file(reading, reading.mask) >= chosen.mask.value)
-    return _segmentation(reading, np.stack(planes, axis=-1).astype(np.uint8), "seg")
-
-
-def _on_file(reading: Reading, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.clip(in_file(values, reading.geometry, reading.source.turn), 0, 1)
+        maps.append((None, reading.mask))
+    header = reading.source.header
+    planes = np.empty((len(maps), int(header.Rows), int(header.Columns)), np.uint8)
+    for plane, (name, values) in zip(planes, maps, strict=True):
+        laid = in_file(values, reading.geometry, reading.source.turn)
+        plane[:] = stored(name, np.clip(laid, 0, 1))
+    return planes
 
 
 def _segmentation(
-    reading: Reading, planes: NDArray[np.generic], kind: Literal["seg", "seg_fractional"]
+    reading: Reading, planes: NDArray[np.uint8], kind: Literal["seg", "seg_fractional"]
 ) -> Result:
+    """Make a segmentation of stored values.
+
+    highdicom makes everything but the pixels, of frames of 2 × 2: of large images it would hold copies
+    of all frames as floats.
+    """
     from highdicom import seg
 
     fractional = kind == "seg_fractional"
+    small = deepcopy(reading.source.header)
+    small.Rows = small.Columns = 2
     segmentation = seg.Segmentation(
-        source_images=[reading.source.header],
-        pixel_array=planes[None],
+        source_images=[small],
+        pixel_array=np.zeros((1, 2, 2, len(planes)), np.float32 if fractional else np.uint8),
         segmentation_type="FRACTIONAL" if fractional else "BINARY",
         segment_descriptions=_descriptions(reading, kind),
         fractional_type="PROBABILITY",
         max_fractional_value=LEVELS,
         content_label="RADGAZE_MAPS" if fractional else "RADGAZE_REGIONS",
         content_description=RESEARCH_USE,
-        omit_empty_frames=not fractional,
+        omit_empty_frames=False,
         **common(reading, kind),
     )
+    segmentation.Rows, segmentation.Columns = planes.shape[1:]
+    overlap = bool((np.count_nonzero(planes, axis=0) > 1).any())
+    segmentation.SegmentsOverlap = "YES" if overlap else "NO"
+    data = planes.tobytes() if fractional else np.packbits(planes, bitorder="little").tobytes()
+    segmentation.PixelData = data + b"\0" * (len(data) % 2)
     _set_deterministic_uids(segmentation, reading, kind)
     return finished(segmentation, reading, kind)
 
@@ -128,17 +158,17 @@ def _description(
 
 
 def _in_words(reading: Reading, name: str | None, threshold: Threshold | None) -> str:
-    """What the segment is, and which predicted probability and threshold stand behind it."""
-    what = "Mask of the decoder" if name is None else f"Heatmap ({reading.model.method}) of {name}"
+    """Describe a segment, with the probability of its class and its threshold."""
+    what = "Mask of the decoder" if name is None else f"Heatmap ({reading.model.method}) of {meaning(name)}"
     if name is not None:
         predicted = "predicted" if name in reading.predicted else "not predicted"
         what += f", probability {reading.probabilities[name]:.3f}, {predicted}"
     if threshold is None:
         scale = "a probability" if name is None else "a share of the map's maximum, no probability"
         return f"{what}. Value: {scale}. {RESEARCH_USE}."
-    of = "" if name is None else " of the map's maximum"
+    unit = "" if name is None else " of the map's maximum"
     how = f"chosen on {threshold.cases}" if threshold.cases else "not chosen on"
-    where = f"Region at or above {threshold.value:g}{of}, {how} validation cases"
+    where = f"Region at or above {threshold.value:g}{unit}, {how} validation cases"
     return f"{what}. {where}; no outline of a lesion. {RESEARCH_USE}."
 
 

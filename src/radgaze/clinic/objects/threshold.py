@@ -83,9 +83,9 @@ def thresholds_of(run: Run, method: str, weights: str, device: str) -> Threshold
         device: Device of the models.
     """
     path = run.path / FILE
-    kept = _kept(path, weights)
-    if method in kept:
-        return kept[method]
+    by_method = _kept(path, weights)
+    if method in by_method:
+        return by_method[method]
     try:
         chosen = _chosen(run, method, device)
     except UserError:  # the store is gone or has changed
@@ -97,7 +97,7 @@ def thresholds_of(run: Run, method: str, weights: str, device: str) -> Threshold
         )
         return chosen
     with suppress(OSError):  # a run that may not be written to: chosen again the next time
-        records.write(ThresholdsRecord(weights, {**kept, method: chosen}), path)
+        records.write(ThresholdsRecord(weights, {**by_method, method: chosen}), path)
     return chosen
 
 
