@@ -68,7 +68,7 @@ def _pacs() -> Iterator[Path]:
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Path:
-    folder = tmp_path / "ohif"
+    folder = tmp_path / "ohif-3.1"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text("<html>the page</html>")
     (folder / "app-config.js").write_text("of the package")

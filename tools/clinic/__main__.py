@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> int:
         The exit code: 0 also after Ctrl-C, and 2 where something is missing.
     """
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with messages():
         try:
             demonstrate(options.folder, options.port, options.studies, prepare=options.prepare)

@@ -12,6 +12,7 @@ import yaml
 
 from radgaze import experiments
 from radgaze.clinic.objects import Maker, ObjectOptions
+from radgaze.clinic.objects.threshold import FILE as THRESHOLDS
 from radgaze.console import say
 from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.runs import settings
@@ -67,7 +68,7 @@ def run_and_images(folder: Path, size: Size = DEMO) -> tuple[Path, list[Path]]:
     if not (run / "metrics.json").is_file():
         say(f"Training {EXPERIMENT}", bold=True)
         evaluate(train(_settings(store, size), run, overwrite=True), EvaluationOptions(device="cpu"))
-    if not (run / "map_thresholds.json").is_file():
+    if not (run / THRESHOLDS).is_file():
         say("Choosing the thresholds of regions", bold=True)
         Maker.of(Run.open(run), ObjectOptions(device="cpu"))
     return run, _images(phantom, store)

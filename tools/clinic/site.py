@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import httpx
 import uvicorn
@@ -149,6 +149,6 @@ def _file(ohif: Path, name: str) -> Response:
         return Response("no such file", 404)
     if path.is_file():
         return FileResponse(path, headers=headers)
-    if path.suffix:
+    if PurePosixPath(name).suffix:
         return Response("no such file", 404)
     return FileResponse(ohif / "index.html", headers=headers)
