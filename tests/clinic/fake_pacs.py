@@ -40,7 +40,7 @@ CLASS_OF = {"sr": BasicTextSRStorage, "seg": SegmentationStorage, "sc": Secondar
 
 @dataclass
 class Fault:
-    """What happens to requests in place of an answer.
+    """A fault that happens to requests in place of an answer.
 
     Attributes:
         kind: "status" (an answer with it), "reset" (of the connection), "slow" (a second), "cut" (half of the

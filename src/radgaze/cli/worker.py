@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Predict the frontal chest radiographs in a PACS, or in a folder, and store the results as DICOM objects "
-    "in their studies, each exactly once: a stopped or killed worker goes on where it was. Credentials come "
+    "in their studies, each exactly once: a stopped or killed worker continues. Credentials come "
     "from the environment: RADGAZE_DICOMWEB_USER and RADGAZE_DICOMWEB_PASSWORD, or RADGAZE_DICOMWEB_TOKEN."
 )
 EXAMPLE = "radgaze worker runs/set3_guided --dicomweb https://pacs.example/dicom-web --watch"

@@ -39,7 +39,7 @@ CREATE TABLE unchanged (key BLOB PRIMARY KEY, instances INTEGER NOT NULL) WITHOU
 
 @dataclass(frozen=True)
 class Entry:
-    """What the journal has about an image.
+    """The record of an image.
 
     Attributes:
         state: State of the image.

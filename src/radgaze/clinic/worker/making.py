@@ -1,4 +1,4 @@
-"""The objects of an image: what makes them, and the name under which the journal keeps what is done.
+"""The objects of an image: their maker, and the name under which the journal keeps what is done.
 
 The worker knows no run: it is given a `Maker`, so that it needs no torch, and tests give it another one.
 """
@@ -35,7 +35,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes the objects of images.
+    """A maker of the objects of images.
 
     Attributes:
         name: Name of the run's weights and of the options; with others, an image is predicted again.

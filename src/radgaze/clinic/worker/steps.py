@@ -24,7 +24,7 @@ Fault = DicomError | AwayError | AttemptError
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an image.
+    """The end of an attempt on an image.
 
     Attributes:
         word: In one word; "before" where its objects were there already.

@@ -1,4 +1,4 @@
-"""What a worker did, in numbers and words."""
+"""Numbers of the images of a worker, and a line about them."""
 
 from __future__ import annotations
 
