@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Generator as Yielding
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from radgaze.dicom.error import DicomError
 from radgaze.dicom.isolate import isolated
 from radgaze.evaluation.maps import smoothed
 from radgaze.evaluation.referral.selective import FILE as RULE
+from radgaze.files import write_bytes
 from radgaze.predicting.inputs import Preparation, Subject, check_without_gaze
 from radgaze.predicting.predict import predicted_classes
 from radgaze.predicting.predictor import Predictor, has_one_class
@@ -127,7 +129,7 @@ class Maker:
 
     def stream(
         self, paths: Iterable[str | os.PathLike[str]]
-    ) -> Generator[list[Result] | DicomError, None, None]:
+    ) -> Yielding[list[Result] | DicomError, None, None]:
         """Make the objects of many files, which few processes read, few at a time.
 
         Args:
@@ -246,5 +248,5 @@ def _on_disk(image: str | os.PathLike[str] | bytes) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="radgaze-") as folder:
         path = Path(folder) / "image.dcm"
-        path.write_bytes(image)
+        write_bytes(image, path)
         yield path
