@@ -34,6 +34,7 @@ class _Echo(BaseHTTPRequestHandler):
         self.send_response(202)
         for name, value in {
             "X-Asked": f"{self.command} {self.path} {self.headers['Host']} {self.headers['Accept']}",
+            "X-Encoding": str(self.headers["Accept-Encoding"]),
             "Content-Type": "multipart/related; boundary=x",
             "Content-Length": str(len(body)),
         }.items():
@@ -115,6 +116,9 @@ def test_dicomweb_is_passed_on_as_it_is_with_query_body_and_headers(address: str
     answer = httpx.get(f"{address}/dicom-web/studies?a=%20b&00080020=2020-", headers={"Accept": "x/y"})
     assert answer.headers["X-Asked"] == f"GET /dicom-web/studies?a=%20b&00080020=2020- {host} x/y"
     assert (answer.status_code, answer.headers["Content-Type"]) == (202, "multipart/related; boundary=x")
+    client = httpx.Client()
+    del client.headers["Accept-Encoding"]
+    assert client.get(f"{address}/dicom-web/studies").headers["X-Encoding"] == "None"
     for content in (LARGE, iter([LARGE[:1000], LARGE[1000:]])):
         assert httpx.post(f"{address}/dicom-web/studies", content=content).content == LARGE
 

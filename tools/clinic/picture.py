@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> int:
         viewer.lay_out("radgaze regions", "radgaze overview")
         viewer.page.wait_for_timeout(SETTLED)
         with Image.open(io.BytesIO(viewer.page.screenshot())) as picture:
-            picture.convert("RGB").quantize(256).save(path, optimize=True)
+            colours = picture.convert("RGB")
+            colours.quantize(palette=colours.quantize(256)).save(path, optimize=True)  # dithered
     print(f"{path}: {path.stat().st_size // 1000} kB")
     return 0
 

@@ -51,12 +51,16 @@ def app(ohif: Path, pacs: Path) -> Starlette:
     # A connection for each request: Orthanc closes one that is idle, perhaps just when it is used again.
     limits = httpx.Limits(max_keepalive_connections=0)
     transport = httpx.AsyncHTTPTransport(uds=str(pacs), limits=limits)
-    client = httpx.AsyncClient(transport=transport, timeout=PATIENCE)
+    client = httpx.AsyncClient(transport=transport)
+    timeouts = {"timeout": httpx.Timeout(PATIENCE).as_dict()}
 
     async def pass_on(request: Request) -> Response:
         headers = [(key, value) for key, value in request.headers.items() if key not in OF_CONNECTION]
         url = httpx.URL("http://pacs").copy_with(raw_path=_raw_path(request))
-        asked = client.build_request(request.method, url, headers=headers, content=_body(request))
+        # Not by client.build_request, which adds headers such as Accept-Encoding.
+        asked = httpx.Request(
+            request.method, url, headers=headers, content=_body(request), extensions=timeouts
+        )
         try:
             answer = await client.send(asked, stream=True)
         except httpx.HTTPError:

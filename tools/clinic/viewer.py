@@ -50,7 +50,7 @@ class Viewer:
     def lay_out(self, *words: str) -> None:
         """Show several series side by side."""
         self.page.locator("[data-cy=Layout]").first.click()
-        self.page.locator(f"[data-cy='Layout-0-{len(words) - 1}']").click()
+        self.page.locator(f"[data-cy='Layout-{len(words) - 1}-0']").click()
         panes = self.page.locator("[data-cy=viewport-pane]")
         wait_until(lambda: panes.count() == len(words))
         for place, each in enumerate(words):
