@@ -73,6 +73,8 @@ class FakePacs:
         self.needs: str | None = None
         self.most = 1000
         self.knows_offsets = True
+        self.limits_first = False
+        self.sorts_by_change = False
         self.repeats = False
         self.confirms = True
         self.lock = threading.Lock()
@@ -90,6 +92,10 @@ class FakePacs:
             if uid not in self.files:
                 self.order.append(uid)
             self.files[uid], self.headers[uid] = data, header
+            if self.sorts_by_change:
+                self.order.sort(
+                    key=lambda each: self.headers[each].StudyInstanceUID == header.StudyInstanceUID
+                )
         return uid
 
     def of_study(self, study: str) -> list[Dataset]:
@@ -113,6 +119,7 @@ class FakePacs:
 
 def json_of(dataset: Dataset, study: list[Dataset]) -> dict[str, object]:
     found = Dataset()
+    found.ModalitiesInStudy = sorted({each.Modality for each in study})
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality"):
         setattr(found, name, dataset.get(name))
     found.NumberOfStudyRelatedInstances = len(study)
@@ -196,13 +203,13 @@ class _Handler(BaseHTTPRequestHandler):
         found = []
         for uid in self.pacs.studies():
             study = self.pacs.of_study(uid)
-            if words.get("ModalitiesInStudy", study[0].Modality) in {each.Modality for each in study}:
-                found.append(json_of(study[0], study))
+            found.append(json_of(study[0], study))
         return self._paged(found, words)
 
     def _paged(self, found: list[dict[str, object]], words: dict[str, str]) -> list[dict[str, object]]:
         start = int(words.get("offset", 0)) if self.pacs.knows_offsets else 0
-        page = found[start : start + min(self.pacs.most, int(words.get("limit", self.pacs.most)))]
+        limit = min(self.pacs.most, int(words.get("limit", self.pacs.most)))
+        page = found[start:limit] if self.pacs.limits_first else found[start : start + limit]
         return [*page, *page] if self.pacs.repeats else page
 
     def _file(self, uid: str, *, cut: bool = False) -> None:

@@ -2,7 +2,8 @@
 
     python -m tests.clinic.kills RUN FOLDER STUDIES KILLS SEED
 
-runs within a namespace beside Orthanc (see `orthanc.py`) and prints what Orthanc holds in the end, as JSON.
+runs within a namespace beside Orthanc (see `orthanc.py`) and prints what Orthanc holds in the end, as JSON. With
+"-" in place of RUN, the worker's objects are small ones that need no model, so that many kills take little time.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from tests.clinic.fake_pacs import radiograph
+from radgaze.clinic.worker.options import WorkerOptions
+from radgaze.clinic.worker.running import run_worker
+from tests.clinic.fake_pacs import maker, radiograph
 from tests.clinic.orthanc import URL, asked, send
 
-AHEAD = 25
+AHEAD = 18
 """Largest number of studies after which the worker is killed, in each of its lives."""
 
 
@@ -36,6 +39,8 @@ def main(run: str, folder: str, studies: int, kills: int, seed: int) -> None:
         image.save_as(data, enforce_file_format=True)
         send(data.getvalue())
     command = [sys.executable, "-m", "radgaze", "worker", run, "--dicomweb", URL, "--device", "cpu"]
+    if run == "-":
+        command = [sys.executable, "-m", "tests.clinic.kills"]
     command += ["--journal", f"{folder}/journal.sqlite"]
     moments = [_killed(command, draw) for _ in range(kills)]
     began = time.monotonic()
@@ -51,6 +56,17 @@ def main(run: str, folder: str, studies: int, kills: int, seed: int) -> None:
         "processes": _left(),
     }
     print(json.dumps(report))
+
+
+def without_model(journal: str) -> None:
+    """Run the worker with a maker that needs no model."""
+    options = WorkerOptions(dicomweb=URL, journal=Path(journal))
+    tally = run_worker(maker, options, tell_study=_told, tell_file=_told)
+    print(tally.in_words())
+
+
+def _told(*words: object) -> None:
+    print(*words, flush=True)
 
 
 def _killed(command: list[str], draw: random.Random) -> dict[str, Any]:
@@ -98,4 +114,7 @@ def _left() -> list[str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--journal":
+        without_model(sys.argv[2])
+        sys.exit()
     main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6]))

@@ -16,7 +16,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from radgaze.clinic.worker import patience, serving, steps
+from radgaze.clinic.worker import paging, patience, serving, steps
 from radgaze.clinic.worker.making import Made, Maker
 from radgaze.clinic.worker.options import WorkerOptions
 from radgaze.clinic.worker.running import run_worker
@@ -223,12 +223,30 @@ def test_a_pacs_that_does_not_say_what_it_stored_is_searched(pacs: FakePacs, wor
     assert complete(pacs)
 
 
-def test_a_pacs_that_knows_no_offsets_is_searched_once(pacs: FakePacs, work: Work) -> None:
-    for k in range(4):
+@pytest.mark.parametrize("studies", [0, 3, 4, 5, 9, 12])
+@pytest.mark.parametrize("fault", ["knows_offsets", "limits_first", "none"])
+def test_pages_of_a_server_that_treats_offsets_in_its_own_way_lose_nothing(
+    fault: str, studies: int, pacs: FakePacs, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "PAGE", 4)
+    for k in range(studies):
         pacs.add(radiograph(f"study {k}"))
-    pacs.knows_offsets = False
-    assert work().stored == 4
+    pacs.knows_offsets, pacs.limits_first = fault != "knows_offsets", fault == "limits_first"
+    assert work().stored == studies
     assert complete(pacs)
+
+
+def test_a_pacs_that_sorts_studies_by_their_last_change_is_searched_until_nothing_is_new(
+    pacs: FakePacs, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "PAGE", 4)
+    for k in range(13):
+        pacs.add(radiograph(f"study {k}"))
+    pacs.add(radiograph("lateral", ViewPosition="LL"))
+    pacs.sorts_by_change = True
+    tally = work()
+    assert (tally.stored, tally.refused, tally.failed) == (13, 1, 0)
+    assert set(pacs.stows.values()) == {1}
 
 
 def test_with_a_lost_journal_nothing_is_predicted_or_stored_again(pacs: FakePacs, work: Work) -> None:

@@ -9,7 +9,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
 
-from radgaze.clinic.worker.pacs import Instance
+from radgaze.clinic.worker.pacs import MODALITIES, Instance
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.file import opened_dicom
 from radgaze.dicom.guard import errors_only
@@ -19,7 +19,6 @@ from radgaze.dicom.view import check_frontal
 CLASSES = frozenset({str(ComputedRadiographyImageStorage), str(DigitalXRayImageStorageForPresentation)})
 """SOP classes of radiographs. None of them is the class of a result, so that a result is never answered to;
 a Secondary Capture of a radiograph is therefore passed over."""
-MODALITIES = frozenset({"CR", "DX"})
 
 OWN = "radgaze"
 """Manufacturer's Model Name of results, in case that another program changed their SOP class."""

@@ -62,14 +62,15 @@ class FolderServer:
     tell: Callable[[Path, str, Outcome], object]
     assume_chest: bool = False
 
-    def once(self) -> None:
-        """Go through all files of the folder once."""
+    def once(self) -> bool:
+        """Go through all files of the folder; return False, since none can have been missed."""
         for left in self.out.glob(f"{ASIDE}*"):  # of a killed worker
             shutil.rmtree(left, ignore_errors=True)
         pipeline, watching = Pipeline(self.maker, self.steps), self.steps.watching
         total = None if watching else sum(1 for _ in self._files())
         with silence() if watching else nullcontext(), progress("Predicting", total, of="images") as bar:
             pipeline.run(self._jobs(bar))
+        return False
 
     def _jobs(self, bar: Bar) -> Iterator[Job]:
         """The new files."""

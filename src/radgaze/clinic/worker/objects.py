@@ -6,7 +6,6 @@ import json
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from radgaze.clinic.objects.making import Maker as ObjectMaker
 from radgaze.clinic.objects.options import ObjectOptions
@@ -14,9 +13,6 @@ from radgaze.clinic.worker.making import Made, Maker
 from radgaze.clinic.worker.options import WorkerOptions
 from radgaze.dicom.error import DicomError
 from radgaze.runs.run import Run
-
-if TYPE_CHECKING:
-    from radgaze.clinic.objects.result import Result
 
 
 def maker_of(run: Run, options: WorkerOptions) -> Maker:
@@ -28,7 +24,7 @@ def maker_of(run: Run, options: WorkerOptions) -> Maker:
     maker = ObjectMaker.of(run, ObjectOptions(kinds=options.objects, device=options.device))
 
     def stream(paths: Iterator[Path]) -> Generator[Sequence[Made] | DicomError, None, None]:
-        with closing(cast("Generator[list[Result] | DicomError]", maker.stream(paths))) as results:
+        with closing(maker.stream(paths)) as results:
             for made in results:
                 if isinstance(made, DicomError):
                     yield made

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from radgaze.clinic.objects.options import KINDS, Kind
 from radgaze.clinic.worker.address import check_address
 from radgaze.devices import check_device
 from radgaze.errors import UserError
 from radgaze.options import Options, option
-
-Kind = Literal["sr", "seg", "seg_fractional", "sc"]
 
 PATIENCE = 600.0
 """Seconds that a PACS may stay away while nothing is watched."""
@@ -73,7 +71,7 @@ class WorkerOptions(Options):
                 "name a PACS with `dicomweb`, or a folder with `folder` and `out`; one of the two"
             )
         if not self.objects:
-            raise UserError("`objects` must name at least one of sr, seg, seg_fractional, sc")
+            raise UserError(f"`objects` must name at least one of {', '.join(KINDS)}")
         if self.folder is None and self.out is not None:
             raise UserError("`out` goes with `folder`; results of a PACS's images are stored in the PACS")
         if self.folder is not None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,22 +15,20 @@ from radgaze.clinic.worker.address import session
 from radgaze.clinic.worker.answers import judged
 from radgaze.clinic.worker.faults import AttemptError, AwayError
 from radgaze.clinic.worker.multipart import only_part
+from radgaze.clinic.worker.paging import UID, Found, dictionaries, first, pages, values
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS
 from radgaze.errors import UserError
 
 Value = TypeVar("Value")
-Found = Mapping[str, Any]
 Ask = Callable[[Callable[[], list[Found]]], list[Found]]
 
-PAGE = 100
-"""Results of a search that are asked for at a time."""
 TIMEOUT = (10.0, 60.0)
 """Seconds to wait for a connection, and for each part of an answer."""
 LARGEST = 4 * MAX_PIXELS + HEADER_BYTES
 """Bytes of the largest file that is fetched; the reader refuses larger ones."""
-UID = re.compile(r"(?=.{1,64}\Z)\d+(\.\d+)*\Z", re.ASCII)
 ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+MODALITIES = frozenset({"CR", "DX"})
 DUPLICATE = 0x0111
 """Failure reason of STOW-RS: the instance is there already."""
 
@@ -114,30 +111,33 @@ class Pacs:
         self._search(lambda: self._client.search_for_studies(limit=1))
 
     def studies(self, days: int | None, ask: Ask) -> Iterator[Study]:
-        """Search studies with radiographs, a page at a time.
+        """Search studies that may have radiographs, a page at a time.
+
+        Their modalities are compared here: with ModalitiesInStudy as a criterion, Orthanc 1.10 applies the
+        limit of a page before its offset, and gives nothing after the first page.
 
         Args:
             days: Age in days of the oldest study date; None for all.
             ask: Function that calls a search, again and again while the PACS is away.
         """
-        for modality in ("DX", "CR"):
-            filters = {"ModalitiesInStudy": modality}
-            if days is not None:
-                filters["StudyDate"] = f"{datetime.now(UTC) - timedelta(days=days):%Y%m%d}-"
+        filters = dict[str, str]()
+        if days is not None:
+            filters["StudyDate"] = f"{datetime.now(UTC) - timedelta(days=days):%Y%m%d}-"
 
-            def page(offset: int, filters: dict[str, str] = filters) -> list[Found]:
-                return self._search(
-                    lambda: self._client.search_for_studies(
-                        limit=PAGE,
-                        offset=offset,
-                        fields=["NumberOfStudyRelatedInstances"],
-                        search_filters=filters,
-                    )
+        def page(offset: int, limit: int) -> list[Found]:
+            return self._search(
+                lambda: self._client.search_for_studies(
+                    limit=limit,
+                    offset=offset,
+                    fields=["ModalitiesInStudy", "NumberOfStudyRelatedInstances"],
+                    search_filters=filters,
                 )
+            )
 
-            for each in _pages(lambda offset, page=page: ask(lambda: page(offset)), "0020000D"):  # type: ignore[misc]
-                count = _first(each, "00201208")
-                yield Study(_uid(each, "0020000D"), _number(count))
+        for each in pages(lambda offset, limit: ask(lambda: page(offset, limit)), "0020000D"):
+            modalities = set(map(str, values(each, "00080061")))
+            if not modalities or modalities & MODALITIES:
+                yield Study(first(each, "0020000D"), _number(first(each, "00201208")))
 
     def instances(self, study: str) -> Iterator[Instance]:
         """Search the instances of a study, a page at a time; one without a valid UID is left out.
@@ -147,26 +147,20 @@ class Pacs:
             AttemptError: It does not give them, as after the study was deleted.
         """
 
-        def page(offset: int) -> list[Found]:
-            return _dictionaries(
+        def page(offset: int, limit: int) -> list[Found]:
+            return dictionaries(
                 self._ask(
                     lambda: self._client.search_for_instances(
-                        study, limit=PAGE, offset=offset, fields=["SOPClassUID", "Modality"]
+                        study, limit=limit, offset=offset, fields=["SOPClassUID", "Modality"]
                     )
                 )
             )
 
-        for each in _pages(page, "00080018"):
-            series = str(_first(each, "0020000E") or "")
+        for each in pages(page, "00080018"):
+            series = first(each, "0020000E")
             if UID.match(series):
-                uid = _uid(each, "00080018")
-                yield Instance(
-                    study,
-                    series,
-                    uid,
-                    str(_first(each, "00080016") or ""),
-                    str(_first(each, "00080060") or "").upper(),
-                )
+                sop_class, modality = first(each, "00080016"), first(each, "00080060").upper()
+                yield Instance(study, series, first(each, "00080018"), sop_class, modality)
 
     def fetch(self, instance: Instance) -> bytes:
         """Return the file of an instance, in the transfer syntax in which it is stored.
@@ -222,7 +216,7 @@ class Pacs:
     def _search(self, call: Callable[[], list[dict[str, Any]]]) -> list[Found]:
         """Return the results of a search of studies; whatever is wrong with them, the PACS counts as away."""
         try:
-            return _dictionaries(self._ask(call))
+            return dictionaries(self._ask(call))
         except AttemptError as error:
             raise AwayError(str(error)) from error
 
@@ -235,35 +229,8 @@ class Pacs:
             raise judged(error, self._address) from None  # its text may hold UIDs
 
 
-def _pages(page: Callable[[int], list[Found]], tag: str) -> Iterator[Found]:
-    """The results of a search until a page is empty, or equals the one before: some PACS know no offsets."""
-    offset, before = 0, set[str]()
-    while results := page(offset):
-        uids = {_uid(each, tag) for each in results}
-        if uids == before:
-            return
-        yield from (each for each in results if UID.match(_uid(each, tag)))
-        offset, before = offset + len(uids), uids  # some servers give a result twice
-
-
-def _dictionaries(results: object) -> list[Found]:
-    return [each for each in results if isinstance(each, dict)] if isinstance(results, list) else []
-
-
-def _first(item: Found, tag: str) -> object:
-    """The first value of an attribute in DICOM JSON; None where there is none."""
-    attribute = item.get(tag)
-    values = attribute.get("Value") if isinstance(attribute, dict) else None
-    return values[0] if isinstance(values, list) and values else None
-
-
-def _number(value: object) -> int | None:
-    text = str(value)
+def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _uid(item: Found, tag: str) -> str:
-    return str(_first(item, tag) or "")
 
 
 def _reason(item: Dataset) -> int:

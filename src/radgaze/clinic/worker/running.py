@@ -53,10 +53,9 @@ def run_worker(
                 journal.forget_refused()
             steps = Steps(journal, options.attempts, tally, options.watch)
             with _once(maker, options, steps, tell_study, tell_file) as once:
-                once()
-                while options.watch:
-                    time.sleep(options.interval)
-                    once()
+                while once() or options.watch:
+                    if options.watch:
+                        time.sleep(options.interval)
     except KeyboardInterrupt:
         raise Stopped(f"{tally.in_words()}; the same command goes on") from None
     return tally
@@ -69,8 +68,8 @@ def _once(
     steps: Steps,
     tell_study: Callable[[str], object],
     tell_file: Callable[[Path, str, Outcome], object],
-) -> Iterator[Callable[[], None]]:
-    """One look for new images, as a function."""
+) -> Iterator[Callable[[], bool]]:
+    """One look for new images, as a function that returns whether another one may find more."""
     every = f"every {options.interval:g} s; Ctrl-C ends the worker"
     if options.folder is not None and options.out is not None:
         if options.watch:

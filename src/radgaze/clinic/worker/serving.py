@@ -63,14 +63,18 @@ class Server:
     tell: Callable[[str], object]
     assume_chest: bool = False
 
-    def once(self, days: int | None = None) -> None:
-        """Go through all studies of the PACS once.
+    def once(self, days: int | None = None) -> bool:
+        """Go through the studies of the PACS, and return whether something was done.
+
+        If so, a study may have been missed: a PACS that sorts studies by their last change moves those that
+        got results to other pages.
 
         Args:
             days: Age in days of the oldest study date; None for all.
         """
-        pipeline = Pipeline(self.maker, self.steps)
+        before, pipeline = self.steps.tally.settled, Pipeline(self.maker, self.steps)
         pipeline.run(self._jobs(days, pipeline))
+        return self.steps.tally.settled > before
 
     def _jobs(self, days: int | None, pipeline: Pipeline) -> Iterator[Job]:
         """The new images, each fetched when it is needed."""

@@ -44,12 +44,14 @@ class Steps:
         attempts: Failed attempts after which an image is given up.
         tally: Numbers, which are updated.
         watching: Whether a failed image waits for its time, rather than for the next call.
+        failed: Images of which an attempt of this call failed.
     """
 
     journal: Journal
     attempts: int
     tally: Tally = field(default_factory=Tally)
     watching: bool = False
+    failed: set[bytes] = field(default_factory=set)
 
     def is_open(self, key: bytes) -> bool:
         """Whether something is left to do for an image now."""
@@ -59,7 +61,8 @@ class Steps:
         if entry.begun >= INTERRUPTIONS:
             self.journal.end(key, "failed", f"interrupted {entry.begun} times")
             return False
-        return not entry.settled and (not self.watching or entry.due <= time.time())
+        is_due = entry.due <= time.time() if self.watching else key not in self.failed
+        return not entry.settled and is_due
 
     def is_settled(self, key: bytes) -> bool:
         """Whether nothing will be left to do for an image, now or later."""
@@ -96,6 +99,7 @@ class Steps:
         entry = self.journal.entry(key)
         errors = 1 + (0 if entry is None else entry.errors)
         self.tally.failed += 1
+        self.failed.add(key)
         if errors >= self.attempts:
             self.journal.end(key, "failed", reason)
             return Outcome("failed", f"{reason}; given up after {errors} attempts")

@@ -29,6 +29,11 @@ class Tally:
     busy: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
+    @property
+    def settled(self) -> int:
+        """Images for which nothing is left to do."""
+        return self.stored + self.before + self.refused
+
     def in_words(self) -> str:
         """Describe the numbers on one line."""
         parts = [f"{count(self.stored, 'image')} predicted, {count(self.objects, 'object')} stored"]
