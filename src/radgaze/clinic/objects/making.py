@@ -78,6 +78,7 @@ class Maker:
         model: What objects state about the model.
         options: The options.
         rule: SHA-256 of the rule by which predictions are accepted; empty where there is none.
+        one_class: Whether each case has exactly one class.
     """
 
     predictor: Predictor
@@ -85,6 +86,7 @@ class Maker:
     model: Model
     options: ObjectOptions
     rule: str
+    one_class: bool
 
     @classmethod
     def of(
@@ -103,8 +105,8 @@ class Maker:
         run = predictor.run
         check_without_gaze(run, "files")
         networks = list(zip(run.voters, predictor.models, strict=True))
-        generators = tuple(voter.generator(network, options.method) for voter, network in networks)
         method = options.method or _trained_with(run)
+        generators = tuple(voter.generator(network, method) for voter, network in networks)
         weights, rule = _weights(run), run.path / RULE
         device = str(next(predictor.models[0].parameters()).device)
         referral = predictor.referral
@@ -117,7 +119,7 @@ class Maker:
             temperature=None if referral is None else referral.calibration,
         )
         digest = file_digest(rule) if referral is not None else ""
-        return cls(predictor, generators, model, options, digest)
+        return cls(predictor, generators, model, options, digest, has_one_class(run))
 
     def __call__(self, image: str | os.PathLike[str] | bytes) -> list[Result]:
         """Make the objects of one image, see `make`."""
@@ -181,7 +183,7 @@ class Maker:
             model=self.model,
             probabilities=dict(zip(run.classes, row[0].tolist(), strict=True)),
             calibrated=None if calibrated is None else dict(zip(run.classes, calibrated, strict=True)),
-            predicted=predicted_classes(run.classes, row[0], one_class=has_one_class(run)),
+            predicted=predicted_classes(run.classes, row[0], one_class=self.one_class),
             decision=None if predicted.decisions is None else predicted.decisions[0],
             heatmaps=dict(zip(run.classes, self._heatmaps(subject), strict=True)),
             mask=None if masks is None else masks[0],
