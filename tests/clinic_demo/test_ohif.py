@@ -17,7 +17,7 @@ from tools.clinic.viewer import Viewer, opened, wait_until
 
 from tests.clinic_demo.conftest import Clinic
 
-pytestmark = pytest.mark.clinic
+pytestmark = [pytest.mark.clinic, pytest.mark.timeout(600)]
 
 REGIONS, REPORT, PICTURE, KNOWN = "radgaze regions", "radgaze report", "radgaze overview", "known pixels"
 COLOURED = 30
