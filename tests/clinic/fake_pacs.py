@@ -302,7 +302,7 @@ def result(image: Dataset, kind: str, name: str = "weights-1") -> Dataset:
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made.SOPClassUID, made.SOPInstanceUID = CLASS_OF[kind], uid_of(str(image.SOPInstanceUID), kind, name)
-    made.StudyInstanceUID = image.StudyInstanceUID
+    made.PatientID, made.StudyInstanceUID = image.PatientID, image.StudyInstanceUID
     made.SeriesInstanceUID = generate_uid(entropy_srcs=[str(image.SOPInstanceUID), kind, "series"])
     made.Modality = {"sr": "SR", "seg": "SEG", "sc": "OT"}[kind]
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID

@@ -2,8 +2,8 @@
 
     python -m tests.clinic.kills RUN FOLDER STUDIES KILLS SEED
 
-runs within a namespace beside Orthanc (see `orthanc.py`) and prints what Orthanc holds in the end, as JSON. With
-"-" in place of RUN, the worker's objects are small ones that need no model, so that many kills take little time.
+runs within a namespace beside Orthanc (see `orthanc.py`) and prints what Orthanc holds in the end, as JSON.
+With "-" in place of RUN, the worker's objects are small ones that need no model, and kills take little time.
 """
 
 from __future__ import annotations
