@@ -54,10 +54,10 @@ test: $(READY)    ## the tests, except the slow ones, file by file on two cores 
 	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## the tests marked slow
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not clinic"
 
 test-clinic: $(READY) clinic-tools  ## the tests marked clinic, with Orthanc, OHIF and Chromium, which are installed (Debian)
-	$(BIN)/python -m pytest -m clinic
+	$(BIN)/python -m pytest -m "clinic and not slow" --durations=10
 
 test-lowest: $(READY)  ## a part of the tests, with the lowest versions that pyproject.toml allows, in .venv-lowest
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --no-emit-index-url --no-annotate --no-header \
