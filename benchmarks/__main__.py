@@ -42,6 +42,7 @@ BENCHMARKS = {
     "auc_intervals_paper": Benchmark(
         "auc_intervals:of_paper", "coverage of the paper's interval, simulated", slow=True
     ),
+    "clinic": Benchmark("clinic:run", "time and memory of predicting folders of DICOM files", slow=True),
     "codestream_faults": Benchmark(
         "codestream_faults:run", "damaged codestreams that are refused, and those that are read otherwise"
     ),
@@ -56,6 +57,7 @@ BENCHMARKS = {
         "encoders:run", "training steps and maps of transformers, ConvNeXt and a DenseNet", slow=True
     ),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
+    "many": Benchmark("many:run", "evaluate, report, inspect and predict on 10,000 cases", slow=True),
     "methods": Benchmark(
         "methods:run", "a training step of each comparison method, against the plain one", slow=True
     ),

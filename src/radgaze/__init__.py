@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         compare,
         config,
         evaluate,
+        inspect,
         phantom,
         plugin,
         prepare,
@@ -49,6 +50,7 @@ __all__ = [
     "config",
     "evaluate",
     "gaze",
+    "inspect",
     "metrics",
     "phantom",
     "plugin",
@@ -59,7 +61,18 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("audit", "compare", "config", "evaluate", "phantom", "plugin", "prepare", "report", "train"),
+        (
+            "audit",
+            "compare",
+            "config",
+            "evaluate",
+            "inspect",
+            "phantom",
+            "plugin",
+            "prepare",
+            "report",
+            "train",
+        ),
         "api.functions",
     ),
     "Config": "runs.config",

@@ -47,13 +47,19 @@ VERBS = {
     "paste": "paste markers into the images of a store, and make twins of its test images",
     "predict": "predict images, with probabilities and which cases to refer, as a table",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
+    "view": "open a page on which a radiologist looks at images, predictions and maps",
+    "study": "write the design of a reader study, and measure what its readers did",
+    "worker": "predict the radiographs of a PACS or folder, and store the results as DICOM, once",
     "report": "write a run's report again",
     "completion": "print the script by which a shell completes verbs and options",
     "info": "list versions, devices and extras, for a bug report",
 }
 
 
-OF_RUNS = {"evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "predict", "explain", "report"}
+OF_RUNS = {
+    *("evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "report"),
+    *("predict", "explain", "view", "worker"),
+}
 """Verbs that read runs, whose networks may be made by code that a run names. `train` adds --trust itself."""
 
 
