@@ -120,7 +120,7 @@ def _turns(
 ) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for maps in contestants.values():
-        for _ in range(2):  # allocates memory; ours arranges weights in the second call
+        for _ in range(2):  # allocates memory
             maps()
     gc.collect()
     start = process_time()

@@ -1,11 +1,10 @@
-"""Maps that are only looked at, made with less interception and kept weights: always those of the model."""
+"""Maps that are only looked at, made with less interception: always those of the model as it is."""
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import timm
@@ -16,16 +15,17 @@ from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
 from radgaze.attribution import Generator, create
-from radgaze.attribution.engine import packs, swaps
+from radgaze.attribution.engine import swaps
 from radgaze.attribution.rules import GUIDED
 from tests.attribution.generator_contract import left_as_found
 from tests.attribution.networks import randomised
 
-SIDE = 32
+SIDE, LARGE = 32, 136
+"""Sides of images below and above the size from which most modules are swapped."""
 
 
 class Heavy(nn.Module):
-    """Convolutions of few places and many weights, also strided, grouped and dilated, and batch norms."""
+    """Convolutions, also strided, grouped and dilated, and batch norms after them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,36 +68,17 @@ def assert_right(generator: Generator, model: nn.Module, x: Tensor) -> None:
     assert float((found - expected).abs().max()) < 1e-5 * float(expected.abs().max())
 
 
-@contextmanager
-def counted() -> Iterator[list[object]]:
-    """The weights that are arranged meanwhile."""
-    made: list[object] = []
-    before = packs._arranged
-
-    def noting(*args: object) -> packs.Pack:
-        made.append(args[1])
-        return before(*args)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packs, "_arranged", noting)
-        yield made
-
-
 def warm(model: nn.Module, x: Tensor) -> Generator:
-    """A generator that has arranged weights."""
+    """A generator that has been called."""
     generator = create("backprop", model, normalise="none")
-    assert packs._available()
-    with counted() as made:
-        for _ in range(3):
-            assert_right(generator, model, x)
-    assert len(made) == 2  # in the second call, and no more in the third
+    assert_right(generator, model, x)
     return generator
 
 
 @pytest.mark.parametrize(("batch", "side"), [(1, 32), (3, 33), (5, 20), (8, 96)])
 def test_maps_are_the_gradient_whatever_the_size(model: Heavy, batch: int, side: int) -> None:
     generator = create("backprop", model, normalise="none")
-    for _ in range(3):
+    for _ in range(2):
         assert_right(generator, model, images(batch, side))
 
 
@@ -177,49 +158,30 @@ CHANGES = (
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+@pytest.mark.parametrize("side", [SIDE, LARGE])
 def test_a_model_changed_between_two_calls_gets_its_own_map(
-    model: Heavy, change: Callable[[Heavy], None]
+    model: Heavy, change: Callable[[Heavy], None], side: int
 ) -> None:
-    x = images()
+    x = images(side=side)
     generator = warm(model, x)
     change(model)
-    for _ in range(3):
+    for _ in range(2):
         with left_as_found(model):
             assert_right(generator, model, x)
 
 
 @pytest.mark.parametrize("change", [_parametrized, _own_forward], ids=["parametrized", "own_forward"])
+@pytest.mark.parametrize("side", [SIDE, LARGE])
 def test_a_layer_that_computes_something_else_between_two_calls_does(
-    model: Heavy, change: Callable[[Heavy], None]
+    model: Heavy, change: Callable[[Heavy], None], side: int
 ) -> None:
-    x = images()
+    x = images(side=side)
     generator = warm(model, x)
     change(model)
     leaf = x.clone().requires_grad_()
     (g,) = torch.autograd.grad(model(leaf)[:, 1].sum(), leaf)
-    for _ in range(3):
+    for _ in range(2):
         torch.testing.assert_close(generator(x, 1), g.abs().amax(1, keepdim=True))
-
-
-def test_a_kept_weight_is_dropped_when_it_is_not_used(model: Heavy) -> None:
-    generator = warm(model, images())
-    assert len(generator._packs._kept) == 2
-    for _ in range(packs.UNUSED + 1):
-        generator(images(8, 96), 1)
-    assert not generator._packs._kept
-
-
-def test_a_copy_of_a_generator_starts_without_kept_weights(model: Heavy) -> None:
-    generator = warm(model, images())
-    again = copy.deepcopy(generator)
-    assert not again._packs._kept
-    assert_right(again, again.model, images())
-
-
-def test_nothing_is_kept_of_a_generator_that_is_called_once(model: Heavy) -> None:
-    with counted() as made:
-        create("backprop", model)(images(), 1)
-    assert not made
 
 
 def test_model_is_as_before_after_an_exception(model: Heavy) -> None:
@@ -257,9 +219,9 @@ def test_hooks_of_the_user_run_and_what_they_change_counts(model: Heavy, side: i
     (g,) = torch.autograd.grad(model(leaf)[:, 1].sum(), leaf)
     expected, before = g.abs().amax(1, keepdim=True), len(seen)
     generator = create("backprop", model, normalise="none")
-    for _ in range(3):
+    for _ in range(2):
         torch.testing.assert_close(generator(x, 1), expected, rtol=1e-4, atol=1e-6 * float(expected.max()))
-    assert len(seen) == 4 * before == 8
+    assert len(seen) == 3 * before == 6
 
 
 def test_other_threads_run_the_model_as_it_is(model: Heavy) -> None:
@@ -291,7 +253,7 @@ def test_bfloat16_autocast_is_that_of_the_model(model: Heavy) -> None:
     leaf = x.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         (g,) = torch.autograd.grad(model(leaf)[:, 1].float().sum(), leaf)
-        found = [generator(x, 1) for _ in range(3)]
+        found = [generator(x, 1) for _ in range(2)]
     expected = g.abs().amax(1, keepdim=True)
     for each in found:
         assert float((each - expected).abs().max()) < 0.1 * float(expected.max())
@@ -308,7 +270,7 @@ def test_checkpointed_parts_are_computed_again_in_the_same_way(model: Heavy) -> 
     for side in (SIDE, 128):
         x = images(4, side)
         generator, expected = create("backprop", again, normalise="none"), reference(model, x)
-        for _ in range(3):
+        for _ in range(2):
             torch.testing.assert_close(
                 generator(x, 1), expected, rtol=1e-4, atol=1e-5 * float(expected.max())
             )
@@ -350,7 +312,7 @@ def test_networks_of_timm(name: str, batch: int, side: int) -> None:
     model = randomised(timm.create_model(name, num_classes=3)).float().eval()
     generator = create("backprop", model, normalise="none")
     expected = reference(model, images(batch, side))
-    for _ in range(3):
+    for _ in range(2):
         with left_as_found(model):
             found = generator(images(batch, side), 1)
         assert float((found - expected).abs().max()) < 1e-4 * float(expected.max())

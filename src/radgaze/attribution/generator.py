@@ -21,7 +21,6 @@ from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.interception import Interception
 from radgaze.attribution.engine.looking import Looking
 from radgaze.attribution.engine.modes import compares_cases, evaluating
-from radgaze.attribution.engine.packs import Packs
 from radgaze.attribution.engine.swaps import Swaps
 from radgaze.attribution.engine.tokens import check_named
 from radgaze.attribution.engine.watch import Watch
@@ -102,7 +101,6 @@ class Generator:
 
     _notices: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
     _as_given: bool = field(init=False, repr=False, compare=False, default=False)
-    _packs: Packs = field(init=False, repr=False, compare=False, default_factory=Packs)
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
@@ -199,7 +197,6 @@ class Generator:
                 raise ValueError(f"{name} have the shape {shape}, but the batch holds {len(images)} cases")
         model = bare(self.model)
         maps = []
-        self._packs.begin()
         with turns.alone(model, held=True), turns.undisturbed(), evaluating(model, parameters=True):
             at_once = len(images) if compares_cases(model) else _at_once(images)
             for k in range(0, len(images), at_once):
@@ -287,9 +284,9 @@ class Generator:
             if extent == "all" or self.reads_attention or type(self).map is not Generator.map:
                 return Interception(new_pass(), self.batch_statistics)
             if extent == "features" or compares_cases(model):
-                return Looking(new_pass(), self.batch_statistics, self._packs)
+                return Looking(new_pass(), self.batch_statistics)
             places = 0 if of is None else of.shape[2:].numel() * len(of)
-            return Swaps(model, new_pass(), self.batch_statistics, self._packs, places)
+            return Swaps(model, new_pass(), self.batch_statistics, places)
 
         layer = layer_name(model, self.layer)
         features = (self.channels, self.reshape, self.tokens, self._notices)

@@ -1,14 +1,14 @@
 """A torch function mode for maps that are only looked at, and made of plain gradients: most is left to torch.
 
 Activations pass their own derivative, nothing is differentiated twice, and no parameter has a gradient. What
-remains for steps of ours is what they compute faster: convolutions of few places with their weights arranged
-once (`packs`), and convolutions of many, whose gradient takes the frozen batch norm after it along.
+remains for steps of ours is what they compute faster: convolutions of many places, whose gradient takes the
+frozen batch norm after it along.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,7 @@ from torch import Tensor
 from radgaze.attribution.engine import attention, feature_maps
 from radgaze.attribution.engine.activations import Arguments, Keywords, TorchFunction, first_argument
 from radgaze.attribution.engine.checkpointing import recompute_within
-from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.interception import PROLOGUE, Interception, pair
-from radgaze.attribution.engine.packs import PackedConv, Packs
 
 MANY = 2**15
 """Values of a convolution's output from which one pass over them takes longer than a step's bookkeeping."""
@@ -28,23 +26,8 @@ MANY = 2**15
 class Looking(Interception):
     """Intercept no more than a plain gradient of a model in evaluation mode needs.
 
-    Args:
-        pass_: The state shared with the steps.
-        batch_statistics: See `Interception`; it matters where a norm has no running statistics.
-        packs: The arranged weights of the generator.
-        recomputing: Whether a part of the model is computed again, within a backward.
+    `batch_statistics` matters where a norm has no running statistics.
     """
-
-    def __init__(
-        self,
-        pass_: Pass,
-        batch_statistics: Literal["held", "exact"],
-        packs: Packs,
-        *,
-        recomputing: bool = False,
-    ) -> None:
-        super().__init__(pass_, batch_statistics, recomputing=recomputing)
-        self._packs = packs
 
     def __torch_function__(
         self, func: TorchFunction, types: object, args: Arguments = (), kwargs: Keywords | None = None
@@ -78,7 +61,7 @@ class Looking(Interception):
 
     def _afresh(self) -> Looking:
         again = super()._afresh().pass_
-        return Looking(again, self.batch_statistics, self._packs, recomputing=True)
+        return Looking(again, self.batch_statistics, recomputing=True)
 
     def _conv(
         self,
@@ -94,18 +77,12 @@ class Looking(Interception):
         if not isinstance(padding, str) and x.dim() == 4:
             if self.pass_.channels_last and x.device.type == "cpu":
                 x = x.contiguous(memory_format=torch.channels_last)
-            geometry = (pair(stride), pair(padding), pair(dilation), groups)
-            pack = self._packs.of(x, weight, geometry) if self.pass_.channels_last else None
-            if pack is not None:
-                return self._kept(input, PackedConv.apply(x, pack, bias))
-            places = x.shape[2:].numel() // (geometry[0][0] * geometry[0][1])
-            if len(x) * weight.shape[0] * places >= MANY:
+            rows, columns = pair(stride)
+            if len(x) * weight.shape[0] * x.shape[2:].numel() // (rows * columns) >= MANY:
                 return super()._conv(x, weight, bias, stride, padding, dilation, groups)
         plain: Callable[..., Tensor] = torch.conv2d
-        return self._kept(input, plain(x, weight, bias, stride, padding, dilation, groups))
-
-    def _kept(self, x: Tensor, y: Tensor) -> Tensor:
-        feature_maps.note(x, y, self.pass_.stages)
+        y = plain(x, weight, bias, stride, padding, dilation, groups)
+        feature_maps.note(input, y, self.pass_.stages)
         return y
 
     def _batch_norm(self, *args: object, **kwargs: object) -> Tensor:

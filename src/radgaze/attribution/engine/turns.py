@@ -113,9 +113,9 @@ def alone(model: nn.Module, *, held: bool = False) -> Iterator[None]:
         _taken.update(dict.fromkeys(parts, (thread, 1)))
         for part in before.keys() & set(parts) if before else ():
             _taken[part] = (thread, before[part][1] + 1)
-    if held:
-        HERE.parts[id(model)] = modules
     try:
+        if held:
+            HERE.parts[id(model)] = modules
         yield
     finally:
         HERE.parts.pop(id(model), None)

@@ -56,7 +56,7 @@ class Watch:
         self.notices: set[str] = set() if notices is None else notices
         self._passes: list[Pass] = []
         self._call: tuple[int, Arguments, Keywords] = (0, (), {})
-        self._held, self._eager = ExitStack(), ExitStack()
+        self._held, self._eager, self._entered = ExitStack(), ExitStack(), ExitStack()
         self._depth, self._thread = 0, threading.get_ident()
 
     @property
@@ -67,6 +67,14 @@ class Watch:
     def __enter__(self) -> Self:
         refuse_hidden_statistics(self.model)
         refuse_compiled(self.model)
+        try:
+            self._begin()
+        except BaseException:  # also an interrupt, or an unknown layer: nothing stays behind
+            self.__exit__()
+            raise
+        return self
+
+    def _begin(self) -> None:
         self._held.enter_context(turns.alone(self.model))
         turns.HERE.watches.append(self)
         self._held.enter_context(turns.listening(self._interception))
@@ -76,19 +84,18 @@ class Watch:
         ]
         if self.layer is not None:
             self._hooks.append(self.model.get_submodule(self.layer).register_forward_hook(self._keep))
-        self._interception.__enter__()
-        return self
+        self._entered.enter_context(self._interception)
 
     def __exit__(self, *error: object) -> None:
-        self._interception.__exit__(*error)
+        self._entered.close()
         for hook in self._hooks:
             hook.remove()
         for pass_ in self._passes:
             pass_.forget()
         self._call = (0, (), {})
-        turns.HERE.watches.remove(self)
-        if self in turns.HERE.running:  # it was interrupted
-            turns.HERE.running.remove(self)
+        for watches in (turns.HERE.watches, turns.HERE.running):  # still running: it was interrupted
+            if self in watches:
+                watches.remove(self)
         self._eager.close()
         self._held.close()
 
