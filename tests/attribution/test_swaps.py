@@ -60,7 +60,7 @@ def gradient_map(model: nn.Module, x: Tensor = IMAGES) -> Tensor:
 
 
 def features() -> Tensor:
-    """What `Plain.deep` may be called with."""
+    """Feature maps that `Plain.deep` may be called with."""
     return torch.randn(2, 16, 68, 68, generator=torch.Generator().manual_seed(2))
 
 
@@ -173,8 +173,8 @@ def test_a_copy_made_meanwhile_is_one_of_the_model_itself(
     with torch.no_grad():
         for parameter in again.parameters():
             parameter.mul_(1.5)
-    reference = randomised(Plain()).float().eval()
-    reference = nn.Sequential(reference.stem, reference.norm, reference.deep, reference.norm2)
+    other = Plain().eval()
+    reference = nn.Sequential(other.stem, other.norm, other.deep, other.norm2)
     reference.load_state_dict(again.state_dict())
     torch.testing.assert_close(again(IMAGES), reference(IMAGES))
 
@@ -278,7 +278,8 @@ class _Own(nn.Conv2d):
 
 class _OwnConvolution(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
-        return super()._conv_forward(input, weight * 3, bias)
+        y: Tensor = super()._conv_forward(input, weight * 3, bias)
+        return y
 
 
 class _Derived(nn.Conv2d):
@@ -304,7 +305,7 @@ def _derived(model: Plain) -> None:
 
 
 def _patched_convolution(model: Plain) -> None:
-    model.deep._conv_forward = lambda x, w, b: F.conv2d(x, 2 * w, b, 1, 1)  # type: ignore[method-assign]
+    model.deep._conv_forward = lambda x, w, b: F.conv2d(x, 2 * w, b, 1, 1)  # type: ignore[method-assign,assignment]
 
 
 def _weight_norm(model: Plain) -> None:
@@ -317,7 +318,7 @@ def _old_weight_norm(model: Plain) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         weight_norm(model.deep)
-    model.deep.weight_g.data.mul_(1.5)
+    model.get_parameter("deep.weight_g").data.mul_(1.5)
 
 
 def _spectral_norm(model: Plain) -> None:
@@ -326,11 +327,12 @@ def _spectral_norm(model: Plain) -> None:
 
 
 def _scripted(model: Plain) -> None:
-    model.deep = torch.jit.script(model.deep)
+    model.deep = torch.jit.script(model.deep)  # type: ignore[assignment]
 
 
 def _traced(model: Plain) -> None:
-    model.norm2 = torch.jit.trace(model.norm2, torch.randn(2, 32, 68, 68), check_trace=False)
+    trace: Callable[..., nn.Module] = torch.jit.trace
+    model.norm2 = trace(model.norm2, torch.zeros(2, 32, 68, 68), check_trace=False)  # type: ignore[assignment]
 
 
 def _compiled_part(model: Plain) -> None:
@@ -441,7 +443,8 @@ def test_a_part_is_computed_again_as_before_in_another_thread(model: Plain) -> N
             logits: Tensor = checkpoint(self.body, images, use_reentrant=False)
             return logits
 
-    again, leaf, found = Checkpointed().eval().requires_grad_(False), IMAGES.clone().requires_grad_(), []
+    again, leaf = Checkpointed().eval().requires_grad_(False), IMAGES.clone().requires_grad_()
+    found: list[Tensor | Exception] = []
     watch = Swaps(again, Pass(only_looked_at=True, channels_last=True), "held", 10**6)
 
     def backward() -> None:

@@ -8,7 +8,7 @@ frozen batch norm after it along.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from inspect import getattr_static
 
 import torch
 import torch.nn.functional as F
@@ -105,12 +105,6 @@ class Looking(Interception):
         return training or running_mean is None
 
 
-_PROPERTIES: tuple[Any, ...] = (
-    Tensor.shape,
-    Tensor.dtype,
-    Tensor.device,
-    Tensor.requires_grad,
-    Tensor.grad_fn,
-)
-_GETTERS = {*(each.__get__ for each in _PROPERTIES), Tensor.size, Tensor.dim}
+_PROPERTIES = ("shape", "dtype", "device", "requires_grad", "grad_fn")
+_GETTERS = {*(getattr_static(Tensor, name).__get__ for name in _PROPERTIES), Tensor.size, Tensor.dim}
 """What asks a tensor for no values."""

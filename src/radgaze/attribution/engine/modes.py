@@ -23,7 +23,8 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
     required = (
         [(parameter, parameter.requires_grad) for parameter in _parameters_of(modules)] if parameters else []
     )
-    minding = {kind for kind in set(map(type, modules)) if kind.train is not nn.Module.train}
+    kinds: set[type[nn.Module]] = {type(module) for module in modules}
+    minding = {kind for kind in kinds if kind.train is not nn.Module.train}
     overriding = [module for module in modules if type(module) in minding] if minding else []
     caches = [(cache, dict(cache)) for module in overriding for cache in _caches(module)]
     notified = bool(overriding) and any(module.training for module in modules)
