@@ -308,14 +308,16 @@ def test_a_view_of_feature_maps_that_expects_its_layout_works() -> None:
 )
 @pytest.mark.parametrize(("batch", "side"), [(1, 64), (8, 96)])
 def test_networks_of_timm(name: str, batch: int, side: int) -> None:
+    """In double precision: in single, one rounded sign of a ReLU's input changes a map by a hundredth."""
     torch.manual_seed(0)
-    model = randomised(timm.create_model(name, num_classes=3)).float().eval()
-    generator = create("backprop", model, normalise="none")
-    expected = reference(model, images(batch, side))
-    for _ in range(2):
-        with left_as_found(model):
-            found = generator(images(batch, side), 1)
-        assert float((found - expected).abs().max()) < 1e-4 * float(expected.max())
+    model = randomised(timm.create_model(name, num_classes=3)).double().eval()
+    generator, x = create("backprop", model, normalise="none"), images(batch, side).double()
+    leaf = x.clone().requires_grad_()
+    (g,) = torch.autograd.grad(model(leaf)[:, 1].sum(), leaf)
+    expected = g.abs().amax(1, keepdim=True)
+    with left_as_found(model):
+        found = generator(x, 1)
+    assert float((found - expected).abs().max()) < 1e-10 * float(expected.max())
 
 
 def test_a_generator_of_rules_is_intercepted_whole(model: Heavy) -> None:

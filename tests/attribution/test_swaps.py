@@ -132,6 +132,20 @@ def test_a_map_within_a_map_is_that_of_the_model(model: Plain, name: str) -> Non
     assert_close(found, gradient_map(model))
 
 
+@pytest.mark.parametrize("name", ["grad_cam", "cam", "hires_cam"])
+def test_a_map_within_a_map_sees_the_convolution_that_is_pooled(name: str) -> None:
+    class Pooled(Plain):
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.deep(self.act(self.norm(self.stem(images)))).mean((2, 3)))
+            return logits
+
+    model = randomised(Pooled()).float().eval()
+    other, inner = create(name, model, normalise="none"), list[Tensor]()
+    expected = other(IMAGES, 2)
+    assert_close(during(model, lambda: inner.append(other(IMAGES, 2))), gradient_map(model))
+    assert_close(inner[0], expected)
+
+
 def test_a_gradient_within_a_map_is_that_of_the_model(model: Plain) -> None:
     conv, x = model.deep, features().requires_grad_()
 

@@ -19,7 +19,6 @@ from radgaze.attribution.engine.checks import check_images, refuse_compiled
 from radgaze.attribution.engine.feature_maps import CHANNELS, Arrange, Channels, layer_name
 from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.interception import Interception
-from radgaze.attribution.engine.looking import Looking
 from radgaze.attribution.engine.modes import compares_cases, evaluating
 from radgaze.attribution.engine.swaps import Swaps
 from radgaze.attribution.engine.tokens import check_named
@@ -30,7 +29,6 @@ from radgaze.attribution.targets import Target, logits_of, target_index
 RuleFor = Literal["all", "relu"]
 Gates = Literal["plain", "held", "ruled"]
 Statistics = Literal["held", "exact"]
-Extent = Literal["all", "features", "gradient"]
 
 PLACES_ON_CPU = 2**20
 """Most places of the images of one forward pass on a CPU, 20 cases at 224²: many cases share the fixed cost
@@ -124,18 +122,10 @@ class Generator:
             raise ValueError("channels and reshape are of a layer: name it, layer=…")
 
     @property
-    def extent(self) -> Extent:
-        """The part of the forward pass that has to be intercepted for a map that is only looked at.
-
-        "gradient" is the plain gradient at the images, "features" plain gradients and feature maps, and "all"
-        whatever a `Capture` offers.
-        """
-        if type(self).attribute is not Generator.attribute or self.rule is not rules.BACKPROP:
-            return "all"
-        return self._gradient_at_place()
-
-    def _gradient_at_place(self) -> Extent:
-        return "gradient" if self.layer is None else "features"
+    def is_plain(self) -> bool:
+        """Whether a map that is only looked at needs nothing but the plain gradient at the images."""
+        by_rule = type(self).attribute is not Generator.attribute or self.rule is not rules.BACKPROP
+        return self.layer is None and not by_rule
 
     @property
     def reads_attention(self) -> bool:
@@ -280,13 +270,10 @@ class Generator:
             return normalise(heat, self.normalise, through_scale=self.through_scale)
 
         def interception() -> Interception | Swaps:
-            extent = self.extent if of is not None and self.gates == "plain" else "all"
-            if extent == "all" or self.reads_attention or type(self).map is not Generator.map:
+            plain = self.is_plain and self.gates == "plain" and type(self).map is Generator.map
+            if of is None or not plain or self.reads_attention or compares_cases(model):
                 return Interception(new_pass(), self.batch_statistics)
-            if extent == "features" or compares_cases(model):
-                return Looking(new_pass(), self.batch_statistics)
-            places = 0 if of is None else of.shape[2:].numel() * len(of)
-            return Swaps(model, new_pass(), self.batch_statistics, places)
+            return Swaps(model, new_pass(), self.batch_statistics, of.shape[2:].numel() * len(of))
 
         layer = layer_name(model, self.layer)
         features = (self.channels, self.reshape, self.tokens, self._notices)

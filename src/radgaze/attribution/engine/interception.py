@@ -44,7 +44,7 @@ _PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multip
 _RELU6 = (F.relu6, F.hardtanh)
 _PRODUCT_IN_PLACE = (Tensor.mul_, Tensor.__imul__)
 _CONCATENATE = (torch.cat, torch.concat, torch.concatenate)
-PROLOGUE: tuple[TorchFunction, ...] = (
+_PROLOGUE: tuple[TorchFunction, ...] = (
     *(torch.pow, Tensor.pow, Tensor.__pow__, torch.exp, Tensor.exp, torch.abs, Tensor.abs),
     *(torch.clamp, Tensor.clamp, torch.clamp_min, Tensor.clamp_min),
 )
@@ -123,7 +123,7 @@ class Interception(TorchFunctionMode):
         y = func(*args, **kwargs)
         self._spelling.note(y, function)
         self._notice(args, y)
-        if func in PROLOGUE:
+        if func in _PROLOGUE:
             feature_maps.note_prologue(x, self.pass_.stages)
         elif func in attention.NORMS:
             attention.note_norm(y, self.pass_)
@@ -248,7 +248,7 @@ class Interception(TorchFunctionMode):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight = x.to(dtype), weight.to(dtype)
             bias = None if bias is None else bias.to(dtype)
-        geometry = (pair(stride), pair(padding), pair(dilation), groups)
+        geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
         self._spelling.clear()
         first = (
             self.pass_.own_leaf
@@ -371,6 +371,5 @@ def _depends_on_nothing_but(leaf: Tensor | None, x: Tensor) -> bool:
     return False
 
 
-def pair(value: int | Sequence[int]) -> list[int]:
-    """A value for rows and one for columns, of one for both."""
+def _pair(value: int | Sequence[int]) -> list[int]:
     return [value, value] if isinstance(value, int) else [value[0], value[-1]]

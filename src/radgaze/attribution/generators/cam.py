@@ -16,7 +16,7 @@ from radgaze.attribution.engine.capture import Capture, full
 from radgaze.attribution.engine.feature_maps import UnpooledError
 from radgaze.attribution.engine.graph import before
 from radgaze.attribution.engine.tokens import GridError
-from radgaze.attribution.generator import Extent, Generator, check_option
+from radgaze.attribution.generator import Generator, check_option
 from radgaze.attribution.generators.trials import black, reason
 from radgaze.attribution.registry import register
 from radgaze.attribution.targets import logits_of
@@ -26,12 +26,6 @@ ChannelWeights = Literal["exact", "held"]
 
 class OfFeatures(Generator):
     """A generator of the feature maps that the class score pools, or of a transformer's tokens."""
-
-    @property
-    def extent(self) -> Extent:
-        """Feature maps and their plain gradients."""
-        kinds = (GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM)
-        return "features" if type(self).attribute in [kind.attribute for kind in kinds] else "all"
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
@@ -57,11 +51,6 @@ class CAM(Generator):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_option("channel_weights", self.channel_weights, get_args(ChannelWeights))
-
-    @property
-    def extent(self) -> Extent:
-        """Feature maps, and the last linear layer."""
-        return "features" if type(self).attribute is CAM.attribute else "all"
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:

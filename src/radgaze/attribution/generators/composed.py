@@ -12,7 +12,7 @@ from torch import Tensor
 from radgaze.attribution import rules
 from radgaze.attribution.engine.capture import Capture, full
 from radgaze.attribution.engine.modes import compares_cases
-from radgaze.attribution.generator import Extent, Generator
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.generators.cam import GradCAM
 from radgaze.attribution.readout import enlarge
 from radgaze.attribution.registry import REGISTRY, create, options, register, register_method
@@ -83,9 +83,9 @@ class SmoothGrad(Generator):
         return {name: value for name, value in values.items() if name in has or value != default[name]}
 
     @property
-    def extent(self) -> Extent:
-        """That of the other generator."""
-        return self._base.extent if type(self).attribute is SmoothGrad.attribute else "all"
+    def is_plain(self) -> bool:
+        """Whether the other generator's maps are."""
+        return self._base.is_plain and type(self).attribute is SmoothGrad.attribute
 
     @property
     def reads_attention(self) -> bool:
@@ -138,9 +138,9 @@ class IntegratedGradients(Generator):
             raise ValueError("integrated_gradients follows the images from a baseline: it has no layer")
 
     @property
-    def extent(self) -> Extent:
-        """The plain gradient."""
-        return "gradient" if type(self).attribute is IntegratedGradients.attribute else "all"
+    def is_plain(self) -> bool:
+        """Of plain gradients along the path."""
+        return type(self).attribute is IntegratedGradients.attribute
 
     def attribute(self, read: Capture) -> Tensor:
         x = read.images.detach()

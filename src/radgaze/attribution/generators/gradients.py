@@ -6,7 +6,7 @@ from torch import Tensor
 
 from radgaze.attribution import rules
 from radgaze.attribution.engine.capture import Capture
-from radgaze.attribution.generator import Extent, Generator
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.registry import register
 
 
@@ -20,9 +20,9 @@ class InputXGradient(Generator):
     """H = max_c |x_c · ∂y/∂x_c| (Shrikumar et al. 2016)."""
 
     @property
-    def extent(self) -> Extent:
-        """The plain gradient."""
-        return self._gradient_at_place() if type(self).attribute is InputXGradient.attribute else "all"
+    def is_plain(self) -> bool:
+        """Whether there is no layer."""
+        return self.layer is None and type(self).attribute is InputXGradient.attribute
 
     def attribute(self, read: Capture) -> Tensor:
         return read.place * read.gradient(read.place)
