@@ -50,7 +50,6 @@ DIRECT = {
     ("clinic/worker/folders.py", "rename"): 1,
     ("clinic/worker/journal.py", "open"): 1,
     ("clinic/worker/serving.py", "write_bytes"): 1,
-    ("clinic/objects/making.py", "write_bytes"): 1,
     # Optuna's journal, written again beside the old one by Optuna itself.
     ("tuning/study.py", "replace"): 1,
     # Within STORE.partial, which is renamed when whole: journal, pixels by their places.

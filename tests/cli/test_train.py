@@ -85,8 +85,8 @@ def test_an_experiment_named_in_a_file_that_does_not_exist_is_told(tmp_path: Pat
     ("arguments", "words"),
     [
         (["evaluate"], "required: RUN; see `radgaze evaluate --help`"),
-        (["explain"], "required: RUN, IMAGE, --out; see `radgaze explain --help`"),
-        (["predict"], "required: RUN, IMAGE, --out; see `radgaze predict --help`"),
+        (["explain"], "required: RUN, IMAGE; see `radgaze explain --help`"),
+        (["predict"], "required: RUN, IMAGE; see `radgaze predict --help`"),
         (["prepare", "table"], "required: --table, --out; see `radgaze prepare table --help`"),
         (["prepare"], "see `radgaze prepare --help`"),
         (["tune"], "required: --experiment, --data, --out, --trials; see `radgaze tune --help`"),

@@ -81,10 +81,15 @@ def test_items_are_taken_only_as_they_are_needed() -> None:
 
 
 def test_workers_hold_neither_torch_nor_threads_of_numpy() -> None:
-    import torch  # noqa: F401  a forked worker would have it
-
+    """In a process of its own: that of the tests has a server of processes with torch for other tests."""
     seen = "('torch' in __import__('sys').modules, __import__('os').environ['OPENBLAS_NUM_THREADS'])"
-    assert dict(isolated(eval, [seen], workers=1)) == {0: (False, "1")}
+    code = (
+        "import torch  # a forked worker would have it\n"
+        "from radgaze.dicom.isolate import isolated\n"
+        f"print(dict(isolated(eval, [{seen!r}], workers=1)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "{0: (False, '1')}"
 
 
 def test_what_reads_the_images_of_a_store_is_there_at_once() -> None:

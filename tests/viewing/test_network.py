@@ -76,7 +76,7 @@ def test_a_vote_is_shown_with_the_range_of_its_runs(run: Run, store: Store, tmp_
             shown = np.array([[each[name] for each in classes] for name in ("low", "probability", "high")])
             expected = [of_each[:, row].min(0), of_each[:, row].mean(0), of_each[:, row].max(0)]
             np.testing.assert_allclose(shown, expected, atol=1e-6)
-        query = {"method": "grad_cam", "target": "CHF"}
+        query = {"method": "grad_cam", "target": "CHF", "smoothed": "0"}
         shown_map = np.frombuffer(client.get("/api/images/case-0/map", params=query).content, "<u2")
         options = ExplainOptions(methods=("grad_cam",), target="CHF", device="cpu")
         heat = explained(vote, [ids[0]], options).heatmaps["grad_cam"][0]
