@@ -139,7 +139,7 @@ class IntegratedGradients(Generator):
 
     @property
     def is_plain(self) -> bool:
-        """Of plain gradients along the path."""
+        """Yes: plain gradients along the path."""
         return type(self).attribute is IntegratedGradients.attribute
 
     def attribute(self, read: Capture) -> Tensor:
