@@ -30,8 +30,8 @@ RuleFor = Literal["all", "relu"]
 Gates = Literal["plain", "held", "ruled"]
 Statistics = Literal["held", "exact"]
 
-PLACES_ON_CPU = 2**20
-"""Most places of the images of one forward pass on a CPU, 20 cases at 224²: many cases share the fixed cost
+PLACES_ON_CPU = 2**19
+"""Most places of the images of one forward pass on a CPU, 10 cases at 224²: many cases share the fixed cost
 of a pass, and memory stays bounded."""
 
 
