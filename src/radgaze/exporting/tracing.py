@@ -1,0 +1,97 @@
+"""Record what is computed from images as one graph of torch's operations, for any number of images.
+
+The graph holds the gradients of a heatmap as operations of their own, so that software without automatic
+differentiation runs it: the derivative of a convolution is a transposed convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+from radgaze.attribution.engine.tracing import tracing
+
+aten = torch.ops.aten
+
+EXAMPLES = 3
+"""Number of images of the example. Some operations treat one alone in another way than several."""
+
+Dynamic = Sequence[frozenset[int]]
+"""The dimensions of each input that may have another size."""
+
+
+class NotDynamicError(ValueError):
+    """Error about a graph that is for the example's number of images alone."""
+
+
+def traced(
+    function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Tensor], dynamic: Dynamic
+) -> GraphModule:
+    """Record a function of tensors as a graph.
+
+    Args:
+        function: The function.
+        examples: Tensors that it may be called with.
+        dynamic: The dimensions of each that may have another size.
+
+    Raises:
+        NotDynamicError: The graph fixes such a dimension.
+        Exception: An operation cannot be recorded, for whatever reason; torch's classes are many.
+    """
+    shapes = ShapeEnv()  # type: ignore[no-untyped-call]
+    mode = FakeTensorMode(shape_env=shapes, allow_non_fake_inputs=True)
+    fakes = [mode.from_tensor(x, symbolic_context=_context(x, dims)) for x, dims in zip(examples, dynamic, strict=True)]
+    record = make_fx(function, tracing_mode="symbolic", decomposition_table=TABLE, _allow_non_fake_inputs=True)
+    with tracing():
+        graph: GraphModule = record(*fakes)
+    if shapes.replacements and any(size.is_number for size in shapes.replacements.values()):
+        raise NotDynamicError("an operation fixes the number of images")
+    return graph
+
+
+def _context(x: Tensor, dims: frozenset[int]) -> StatelessSymbolicContext:
+    sizes = [DimDynamic.DYNAMIC if k in dims else DimDynamic.STATIC for k in range(x.dim())]
+    return StatelessSymbolicContext(dynamic_sizes=sizes)
+
+
+def _convolution_backward(  # torch's own arguments
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias_sizes: Sequence[int] | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradient of a convolution in its input, as a convolution; those in its parameters are not needed."""
+    if output_mask[1] or output_mask[2]:
+        raise NotImplementedError("the derivative of a convolution in its parameters")
+    if not output_mask[0]:
+        return None, None, None
+    if transposed:
+        return aten.convolution(grad, weight, None, stride, padding, dilation, False, [0, 0], groups), None, None
+    # The pixels at the lower right edges that no kernel reached.
+    rest = [
+        x.shape[2 + i]
+        - ((grad.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + dilation[i] * (weight.shape[2 + i] - 1) + 1)
+        for i in range(x.dim() - 2)
+    ]
+    return aten.convolution(grad, weight, None, stride, padding, dilation, True, rest, groups), None, None
+
+
+TABLE = {
+    **{op: steps for op, steps in decomposition_table.items() if "backward" in str(op)},
+    aten.convolution_backward.default: _convolution_backward,
+}
+"""Derivatives, in operations that other software has."""
