@@ -47,13 +47,18 @@ VERBS = {
     "paste": "paste markers into the images of a store, and make twins of its test images",
     "predict": "predict images, with probabilities and which cases to refer, as a table",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
+    "export": "write a run as ONNX, TorchScript, a bundle of MONAI or a folder of the Hugging Face hub",
+    "card": "write a run's model card",
     "report": "write a run's report again",
     "completion": "print the script by which a shell completes verbs and options",
     "info": "list versions, devices and extras, for a bug report",
 }
 
 
-OF_RUNS = {"evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "predict", "explain", "report"}
+OF_RUNS = {
+    *("evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "predict", "explain", "report"),
+    *("export", "card"),
+}
 """Verbs that read runs, whose networks may be made by code that a run names. `train` adds --trust itself."""
 
 

@@ -18,32 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import GraphModule
 
-from radgaze.errors import UserError
+from radgaze.exporting.extras import check_extras
 from radgaze.exporting.network import Exported
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 Runs: TypeAlias = Callable[[Arrays], Arrays]
 """A model that was written, run by the software that it is for: arrays by the names of inputs and outputs."""
 
-EXTRA = "export"
-
-
-def needs(library: str) -> None:
-    """Check that a library of the extra is installed.
-
-    Raises:
-        UserError: It is not.
-    """
-    from importlib.util import find_spec
-
-    if find_spec(library) is None:
-        raise UserError(f'this export needs {library}: pip install "radgaze[{EXTRA}]"')
-
 
 def write_onnx(model: Exported, path: Path, about: Mapping[str, object]) -> Runs:
     """Write an ONNX file, with what `about` says among its metadata; return it as onnxruntime runs it."""
-    for library in ("onnx", "onnxscript", "onnxruntime"):
-        needs(library)
+    check_extras("onnx")
     import onnx
 
     with quiet():
@@ -88,7 +73,9 @@ def write_torchscript(model: Exported, path: Path) -> Runs:
 def write_pt2(model: Exported, path: Path) -> Runs:
     """Write an archive of torch.export; return it as torch alone runs it."""
     with quiet():
-        torch.export.save(program_of(model), str(path))
+        program = program_of(model)
+        program._example_inputs = None  # it would be stored as a pickle
+        torch.export.save(program, str(path))
         loaded = torch.export.load(str(path)).module()
     return _called(loaded, model)
 
@@ -135,7 +122,9 @@ _METHODS = {
 def _called(function: Callable[..., Any], model: Exported) -> Runs:
     def run(arrays: Arrays) -> Arrays:
         with torch.no_grad():
-            made: tuple[Tensor, ...] = function(*(torch.from_numpy(np.asarray(arrays[name])) for name in model.inputs))
+            made: tuple[Tensor, ...] = function(
+                *(torch.from_numpy(np.asarray(arrays[name])) for name in model.inputs)
+            )
         return {name: value.numpy() for name, value in zip(model.outputs, made, strict=True)}
 
     return run

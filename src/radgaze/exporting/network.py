@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ ONE_PASS = (
 """Methods whose map is a formula of one forward pass and its gradients. The others draw random numbers, or
 run the network dozens of times."""
 
+Create: TypeAlias = Callable[[nn.Module], Generator]
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -43,6 +46,7 @@ class Exported:
         dynamic: The dimensions of each input that may have another size.
         method: Name of the heatmap's method; None without one.
         target: Class of the heatmap, as the option.
+        create: Function that makes the heatmap's generator for a model; None without one.
     """
 
     run: Run
@@ -54,6 +58,7 @@ class Exported:
     dynamic: Dynamic
     method: str | None
     target: str
+    create: Create | None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -109,11 +114,9 @@ def _with_heatmap(
     method = options.heatmap if named else run.generator(models.scoring(predictor.models[0])).name
     try:
         _check_method(method, predictor.models, run.config.input.size)
-        create: Callable[[nn.Module], Generator] = (
-            PRESETS[method].create if named else lambda model: run.generator(model)
-        )
+        create: Create = PRESETS[method].create if named else run.generator
         heatmaps = Heatmaps(method, [create(model) for model in predictor.models], _target(run, options))
-        return _recorded(run, predictor, heatmaps, method, options, example)
+        return _recorded(run, predictor, heatmaps, create, options, example)
     except UserError as error:
         reason = str(error)
     except Exception as error:  # of the tracer: torch's classes for what it cannot record are many
@@ -163,7 +166,7 @@ def _recorded(
     run: Run,
     predictor: Predictor,
     heatmaps: Heatmaps | None,
-    method: str | None,
+    create: Create | None,
     options: ExportOptions,
     example: tuple[Tensor, ...],
 ) -> Exported:
@@ -191,7 +194,8 @@ def _recorded(
             "set `to=hub`, whose folder radgaze loads"
         ) from error
     inputs = ("image", "gaze")[: len(example)]
-    return Exported(run, predictor, serving, graph, inputs, example, dynamic, method, options.target)
+    method = None if heatmaps is None else heatmaps.name
+    return Exported(run, predictor, serving, graph, inputs, example, dynamic, method, options.target, create)
 
 
 def _one_line(error: Exception) -> str:

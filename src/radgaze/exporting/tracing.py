@@ -47,8 +47,13 @@ def traced(
     """
     shapes = ShapeEnv()  # type: ignore[no-untyped-call]
     mode = FakeTensorMode(shape_env=shapes, allow_non_fake_inputs=True)
-    fakes = [mode.from_tensor(x, symbolic_context=_context(x, dims)) for x, dims in zip(examples, dynamic, strict=True)]
-    record = make_fx(function, tracing_mode="symbolic", decomposition_table=TABLE, _allow_non_fake_inputs=True)
+    fakes = [
+        mode.from_tensor(x, symbolic_context=_context(x, dims))
+        for x, dims in zip(examples, dynamic, strict=True)
+    ]
+    record = make_fx(
+        function, tracing_mode="symbolic", decomposition_table=TABLE, _allow_non_fake_inputs=True
+    )
     with tracing():
         graph: GraphModule = record(*fakes)
     if shapes.replacements and any(size.is_number for size in shapes.replacements.values()):
@@ -80,7 +85,11 @@ def _convolution_backward(  # torch's own arguments
     if not output_mask[0]:
         return None, None, None
     if transposed:
-        return aten.convolution(grad, weight, None, stride, padding, dilation, False, [0, 0], groups), None, None
+        return (
+            aten.convolution(grad, weight, None, stride, padding, dilation, False, [0, 0], groups),
+            None,
+            None,
+        )
     # The pixels at the lower right edges that no kernel reached.
     rest = [
         x.shape[2 + i]

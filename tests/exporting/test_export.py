@@ -1,0 +1,212 @@
+"""An exported file computes what the run predicts and explains, in software that knows nothing of radgaze."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from radgaze import models
+from radgaze.errors import UserError
+from radgaze.exporting import export as exporting
+from radgaze.exporting.export import Export, export
+from radgaze.exporting.files import run_onnx
+from radgaze.exporting.folder import PART, new_folder
+from radgaze.exporting.options import ExportOptions
+from radgaze.predicting.options import PredictOptions
+from radgaze.predicting.predict import predict
+from radgaze.runs.run import Run
+from radgaze.runs.vote import VoteOptions
+from radgaze.runs.voting import make_vote
+from radgaze.store.store import Store
+from tests.exporting import reproduced
+from tests.exporting.conftest import trained
+
+pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+pytest.importorskip("onnxscript", reason="the extra export is not installed")
+
+CPU = PredictOptions(device="cpu")
+ALONE = """
+import runpy, sys
+sys.modules["radgaze"] = None  # importing it is an error
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def alone(script: Path, *arguments: object, cwd: Path | None = None) -> str:
+    """Run a script in a process in which radgaze cannot be imported; return its output."""
+    command = [sys.executable, "-W", "ignore", "-c", ALONE, str(script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def exported(run: Run, out: Path, to: Any = "onnx", **given: Any) -> Export:
+    return export(run, ExportOptions(to=to, out=out, **given))
+
+
+@pytest.fixture(scope="module")
+def onnx(run: Run, archive: Path) -> Export:
+    return exported(run, archive / "onnx")
+
+
+def files_of(archive: Path) -> list[Path]:
+    return sorted((archive / "images").glob("*.dcm"))[:7]
+
+
+def test_onnx_computes_what_the_run_predicts_and_explains(onnx: Export, run: Run) -> None:
+    assert onnx.outputs == ("probabilities", "logits", "mask", "heatmap", "uncertainty", "accept")
+    assert onnx.check is not None
+    assert onnx.check.of == "test cases of the run's store"
+    assert max(onnx.check.largest_difference.values()) <= 1e-4
+    assert json.loads((onnx.path / "check.json").read_text())["largest_difference"] == onnx.check.largest_difference
+    serve = run_onnx(onnx.path / "model.onnx")
+    draw = np.random.default_rng(0)
+    for count in (1, 2, 5):
+        images = draw.random((count, 1, 32, 32), np.float32)
+        made = serve({"image": images})
+        prediction = predict(run, torch.from_numpy(images), CPU, prepared=True)
+        np.testing.assert_allclose(made["probabilities"], prediction.probabilities, atol=1e-5)
+        assert prediction.mask is not None
+        np.testing.assert_allclose(made["mask"][:, 0], prediction.mask, atol=1e-5)
+        np.testing.assert_array_equal(made["accept"], prediction.accept)
+        heat = run.generator(run.model())(torch.from_numpy(images))
+        np.testing.assert_allclose(made["heatmap"], heat.numpy(), atol=1e-4)
+        assert made["heatmap"].max() == pytest.approx(1)
+
+
+def test_other_software_predicts_a_dicom_file_by_what_the_json_says(
+    onnx: Export, run: Run, archive: Path
+) -> None:
+    files = files_of(archive)
+    answer = json.loads(alone(Path(reproduced.__file__), onnx.path, *files))
+    prediction = predict(run, files, CPU)
+    np.testing.assert_allclose(answer["probabilities"], prediction.probabilities, atol=1e-5)
+    assert answer["classes"] == list(run.classes)
+    assert answer["accept"] == answer["by_hand"] == list(prediction.accept if prediction.accept is not None else [])
+    assert len(set(answer["accept"])) == 2
+    T = json.loads((onnx.path / "model.json").read_text())["calibration"]["temperature"]
+    odds = prediction.probabilities ** (1 / T)
+    np.testing.assert_allclose(answer["calibrated"], odds / odds.sum(1, keepdims=True), atol=1e-5)
+
+
+def test_torchscript_and_torch_export_run_without_radgaze(run: Run, tmp_path: Path, archive: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import json, sys, torch\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from preparation import prepared\n"
+        "about = json.load(open(sys.argv[1] + '/model.json', encoding='utf-8'))\n"
+        "path = sys.argv[1] + '/' + about['file']\n"
+        "ts = path.endswith('.ts')\n"
+        "model = torch.jit.load(path) if ts else torch.export.load(path).module()\n"
+        "images = [torch.from_numpy(prepared(f, about['preparation'])) for f in sys.argv[2:]]\n"
+        "with torch.no_grad():\n"
+        "    print(json.dumps(model(torch.stack(images))[0].tolist()))\n",
+        encoding="utf-8",
+    )
+    files = files_of(archive)
+    for to in ("torchscript", "pt2"):
+        made = exported(run, tmp_path / to, to)
+        answer = json.loads(alone(script, made.path, *files))
+        np.testing.assert_allclose(answer, predict(run, files, CPU).probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "given", "options", "outputs"),
+    [
+        ("no_decoder", {}, {"heatmap": "cam", "target": "all"}, {"probabilities", "logits", "heatmap"}),
+        (
+            "set3_guided",
+            {"objective": {"classification": "sigmoid"}},
+            {"heatmap": "grad_cam", "target": "CHF"},
+            {"probabilities", "logits", "mask", "heatmap"},
+        ),
+        ("pylon", {}, {"heatmap": "pylon"}, {"probabilities", "logits", "mask", "heatmap"}),
+        (
+            "no_decoder",
+            {"model": {"encoder": "tu-test_vit"}},
+            {"heatmap": "auto"},
+            {"probabilities", "logits", "heatmap"},
+        ),
+    ],
+    ids=["no_decoder", "multi_label", "pylon", "vit"],
+)
+def test_other_networks_are_exported(
+    experiment: str,
+    given: dict[str, Any],
+    options: dict[str, Any],
+    outputs: set[str],
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    made = exported(trained(store, tmp_path / "run", experiment, **given), tmp_path / "out", **options)
+    assert set(made.outputs) == outputs
+    assert made.check is not None
+    assert max(made.check.largest_difference.values()) <= 1e-4
+
+
+@pytest.mark.parametrize("rule", ["mean", "majority"])
+def test_a_vote_is_one_graph(rule: Any, run: Run, store: Store, tmp_path: Path) -> None:
+    other = trained(store, tmp_path / "other", seed=7)
+    vote = make_vote([run, other], VoteOptions(tmp_path / "vote", rule=rule))
+    made = exported(vote, tmp_path / "out", heatmap="guided_backprop")
+    assert made.outputs == ("probabilities", "mask", "heatmap")
+    with pytest.raises(UserError, match="is a vote and has no weights of its own"):
+        exported(vote, tmp_path / "hub", "hub")
+    assert not (tmp_path / "hub").exists()
+
+
+def test_a_hub_folder_is_loaded_again(run: Run, store: Store, tmp_path: Path) -> None:
+    made = exported(run, tmp_path / "hub", "hub")
+    assert {path.name for path in made.path.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    network, classes = models.load(made.path)
+    images = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(network(images).logits, run.model()(images).logits)
+    assert classes == run.classes
+    again = trained(store, tmp_path / "again", model={"weights": str(made.path)})
+    assert again.config.model.weights == str(made.path)
+
+
+def test_what_cannot_be_exported_is_told_with_what_can(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"smooth_grad cannot be exported: it draws .*guided_backprop"):
+        exported(run, tmp_path / "out", heatmap="smooth_grad")
+    with pytest.raises(UserError, match="must be auto, none or a method, got grad_cm; did you mean grad_cam"):
+        exported(run, tmp_path / "out", heatmap="grad_cm")
+    with pytest.raises(UserError, match="`target` must be one of predicted, all, Normal"):
+        exported(run, tmp_path / "out", target="norm")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_computes_something_else_is_not_left_behind(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = exporting.write_pt2
+
+    def wrong(model: Any, path: Path) -> Any:
+        runs = write(model, path)
+        return lambda arrays: {name: 1.001 * value for name, value in runs(arrays).items()}
+
+    monkeypatch.setattr(exporting, "write_pt2", wrong)
+    with pytest.raises(UserError, match="the output probabilities .* differs from the run's by"):
+        exported(run, tmp_path / "new" / "out", "pt2", heatmap="none")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / PART).mkdir(parents=True)  # of a killed process
+    (out / PART / "old").touch()
+    with new_folder(out) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in out.iterdir()] == ["new"]
+    with pytest.raises(UserError, match="holds files"), new_folder(out):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
