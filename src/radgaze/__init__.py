@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from radgaze import attribution, gaze, metrics
     from radgaze.api.functions import (
         audit,
+        card,
         compare,
         config,
         evaluate,
+        export,
         phantom,
         plugin,
         prepare,
@@ -45,9 +47,11 @@ __all__ = [
     "UserError",
     "attribution",
     "audit",
+    "card",
     "compare",
     "config",
     "evaluate",
+    "export",
     "gaze",
     "metrics",
     "phantom",
@@ -59,7 +63,10 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("audit", "compare", "config", "evaluate", "phantom", "plugin", "prepare", "report", "train"),
+        (
+            *("audit", "card", "compare", "config", "evaluate", "export", "phantom", "plugin", "prepare"),
+            *("report", "train"),
+        ),
         "api.functions",
     ),
     "Config": "runs.config",

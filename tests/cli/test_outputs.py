@@ -48,6 +48,9 @@ WANTS_A_FOLDER = {
     "explain": ["explain", "FILE", "image.png", "--out", "out"],
     "explain into a file": ["explain", "run", "image.png", "--out", "FILE"],
     "predict": ["predict", "FILE", "image.png", "--out", "out.csv"],
+    "export": ["export", "FILE", "--to", "hub", "--out", "out"],
+    "export into a file": ["export", "run", "--to", "hub", "--out", "FILE"],
+    "card": ["card", "FILE"],
     "report": ["report", "FILE"],
     "demo": ["demo", "--out", "FILE"],
 }
@@ -79,6 +82,7 @@ WRITES = {
     "audit": ["audit", "run", "--out", "OUT"],
     "compare": ["compare", "a", "b", "--out", "OUT"],
     "explain": ["explain", "run", "x.png", "--out", "OUT", "--overwrite"],
+    "export": ["export", "run", "--to", "hub", "--out", "OUT"],
     "reproduce": ["reproduce", "--data", "STORE", "--out", "OUT"],
     "tune": ["tune", "--experiment", "baseline", "--data", "STORE", "--trials", "1", "--out", "OUT"],
     "train": ["train", "--data", "STORE", "--out", "OUT", "--overwrite"],

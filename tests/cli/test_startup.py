@@ -75,6 +75,10 @@ MISTAKES = [
     "predict nowhere image.png --out out.csv",
     "predict run nowhere.png --out out.csv",
     "predict run image.png --out out.txt",
+    "export nowhere --to onnx --out out",
+    "export run --to onnix --out out",
+    "export run --to onnx --out file.txt",
+    "card nowhere",
     "report nowhere",
     "report run",
 ]

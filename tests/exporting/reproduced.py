@@ -1,4 +1,4 @@
-"""What someone without radgaze writes after reading `model.json`: numpy, Pillow, pydicom and onnxruntime.
+"""Program of someone without radgaze, who read `model.json`; with numpy, Pillow, pydicom and onnxruntime.
 
 It is for plain files: a window, rescale, MONOCHROME1 or 2; and is run in a process of its own.
 """
@@ -37,7 +37,9 @@ def main(folder: Path, *files: str) -> None:
 
 def read(file: str, way: dict[str, object]) -> np.ndarray:
     dataset = pydicom.dcmread(file)
-    x = dataset.pixel_array * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
+    x = dataset.pixel_array * float(dataset.get("RescaleSlope", 1)) + float(
+        dataset.get("RescaleIntercept", 0)
+    )
     c, w = float(dataset.WindowCenter), float(dataset.WindowWidth)
     x = np.clip((x - (c - 0.5)) / (w - 1) + 0.5, 0, 1)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -47,10 +49,14 @@ def read(file: str, way: dict[str, object]) -> np.ndarray:
     scale = side / max(rows, columns)
     w2, h2 = int(columns * scale + 1e-6), int(rows * scale + 1e-6)
     region = (0, 0, min(w2 / scale, columns), min(h2 / scale, rows))
-    small = np.asarray(Image.fromarray(x.astype(np.float32)).resize((w2, h2), Image.Resampling.BICUBIC, box=region))
+    small = np.asarray(
+        Image.fromarray(x.astype(np.float32)).resize((w2, h2), Image.Resampling.BICUBIC, box=region)
+    )
     image = Image.fromarray(np.rint(255 * np.clip(small, 0, 1)).astype(np.uint8))
     assert way["fit"] == "stretch"
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), np.float32)[None] / np.float32(255)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), np.float32)[None] / np.float32(
+        255
+    )
 
 
 if __name__ == "__main__":

@@ -64,9 +64,12 @@ def files_of(archive: Path) -> list[Path]:
 def test_onnx_computes_what_the_run_predicts_and_explains(onnx: Export, run: Run) -> None:
     assert onnx.outputs == ("probabilities", "logits", "mask", "heatmap", "uncertainty", "accept")
     assert onnx.check is not None
-    assert onnx.check.of == "test cases of the run's store"
+    assert onnx.check.source == "test cases of the run's store"
     assert max(onnx.check.largest_difference.values()) <= 1e-4
-    assert json.loads((onnx.path / "check.json").read_text())["largest_difference"] == onnx.check.largest_difference
+    assert (
+        json.loads((onnx.path / "check.json").read_text())["largest_difference"]
+        == onnx.check.largest_difference
+    )
     serve = run_onnx(onnx.path / "model.onnx")
     draw = np.random.default_rng(0)
     for count in (1, 2, 5):
@@ -90,7 +93,11 @@ def test_other_software_predicts_a_dicom_file_by_what_the_json_says(
     prediction = predict(run, files, CPU)
     np.testing.assert_allclose(answer["probabilities"], prediction.probabilities, atol=1e-5)
     assert answer["classes"] == list(run.classes)
-    assert answer["accept"] == answer["by_hand"] == list(prediction.accept if prediction.accept is not None else [])
+    assert (
+        answer["accept"]
+        == answer["by_hand"]
+        == list(prediction.accept if prediction.accept is not None else [])
+    )
     assert len(set(answer["accept"])) == 2
     T = json.loads((onnx.path / "model.json").read_text())["calibration"]["temperature"]
     odds = prediction.probabilities ** (1 / T)
@@ -195,7 +202,7 @@ def test_a_file_that_computes_something_else_is_not_left_behind(
         return lambda arrays: {name: 1.001 * value for name, value in runs(arrays).items()}
 
     monkeypatch.setattr(exporting, "write_pt2", wrong)
-    with pytest.raises(UserError, match="the output probabilities .* differs from the run's by"):
+    with pytest.raises(UserError, match=r"the output probabilities .* differs from the run's by"):
         exported(run, tmp_path / "new" / "out", "pt2", heatmap="none")
     assert not (tmp_path / "new").exists()
 

@@ -10,8 +10,10 @@ from radgaze.cli.parser import Parser
 from radgaze.exporting.options import CardOptions
 
 HELP = (
-    "Write the model card of a run: use, data, training, figures with intervals, controls, reliance, calibration, "
-    "limits and licence, in the form of the Hugging Face hub. It has only what is stored in the run, and says what "
+    "Write the model card of a run: use, data, training, figures with intervals, controls, reliance, "
+    "calibration, "
+    "limits and licence, in the form of the Hugging Face hub. It has only what is stored in the run, and "
+    "says what "
     "is missing. Nothing is sent."
 )
 EXAMPLE = "radgaze card runs/set3_guided"

@@ -10,7 +10,8 @@ from radgaze.cli.parser import Parser
 from radgaze.exporting.options import ExportOptions
 
 HELP = (
-    "Export a run: as ONNX, TorchScript, torch.export or a bundle of MONAI, with mask, heatmap and reject rule as "
+    "Export a run: as ONNX, TorchScript, torch.export or a bundle of MONAI, with mask, heatmap and reject "
+    "rule as "
     "outputs, compared with the run's own predictions; or as a folder for the Hugging Face hub, which is not "
     "uploaded. Each has a model card, and says how a DICOM file becomes the input."
 )
@@ -43,8 +44,9 @@ def run(args: Namespace) -> int:
     if made.check is not None:
         worst = max(made.check.largest_difference.items(), key=lambda item: item[1])
         put(
-            f"{made.path}: {', '.join(made.outputs)}; largest difference from the run {worst[1]:.1e} ({worst[0]}), "
-            f"on {made.check.images} images, {made.check.of}"
+            f"{made.path}: {', '.join(made.outputs)}; largest difference from the run {worst[1]:.1e} "
+            f"({worst[0]}), "
+            f"on {made.check.images} images, {made.check.source}"
         )
     else:
         put(made.path)

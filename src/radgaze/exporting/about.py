@@ -1,9 +1,8 @@
-"""What someone needs to know to use an exported network: `model.json`."""
+"""Description of an exported network, for someone who uses it: `model.json`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from radgaze.evaluation.metrics.multilabel import THRESHOLD
 from radgaze.evaluation.referral.selective import Referral
@@ -26,7 +25,8 @@ STEPS = (
     "PNG, JPEG, TIFF: 8 bits over 255; more bits from the least to the greatest value",
     "upright by Patient Orientation: turned so that columns run from head to foot, not mirrored otherwise",
     "letterbox: scale = square / max(rows, columns), width and height int(n · scale + 1e-6), bicubic with "
-    "antialiasing (Pillow, of the region width/scale × height/scale), clipped, rint(255 · x) as 8 bits, black "
+    "antialiasing (Pillow, of the region width/scale × height/scale), clipped, rint(255 · x) as 8 bits, "
+    "black "
     "beside it, at ((square − width) // 2, (square − height) // 2)",
     "fit=stretch: the image cut out of the square; fit=pad: the whole square; then to size × size, bilinear "
     "with antialiasing (Pillow), 8 bits",
@@ -43,7 +43,7 @@ MEANINGS = {
 }
 
 
-def about(model: Exported, file: str) -> dict[str, Any]:
+def about(model: Exported, file: str) -> dict[str, object]:
     """Describe an exported network, as JSON.
 
     Args:
@@ -67,7 +67,7 @@ def about(model: Exported, file: str) -> dict[str, Any]:
     }
 
 
-def decisions(run: Run, rule: Referral | None) -> dict[str, Any]:
+def decisions(run: Run, rule: Referral | None) -> dict[str, object]:
     """The classes, and how probabilities become decisions."""
     one = has_one_class(run)
     return {
@@ -79,7 +79,7 @@ def decisions(run: Run, rule: Referral | None) -> dict[str, Any]:
     }
 
 
-def preparation(model: Exported) -> dict[str, Any]:
+def preparation(model: Exported) -> dict[str, object]:
     """How a file becomes an input."""
     made = Preparation.of(model.run)
     scale = scale_in(model.predictor.models[0])
@@ -97,7 +97,7 @@ def preparation(model: Exported) -> dict[str, Any]:
     }
 
 
-def _input(name: str, size: int) -> dict[str, Any]:
+def _input(name: str, size: int) -> dict[str, object]:
     words = {
         "image": "greys, 0 black, 1 white; see `preparation`",
         "gaze": "gaze map on the same grid, as radgaze makes it; all zero for a case without gaze",
@@ -105,14 +105,14 @@ def _input(name: str, size: int) -> dict[str, Any]:
     return {"shape": ["batch", 1, size, size], "dtype": "float32", "content": words[name]}
 
 
-def _calibration(rule: Referral | None) -> dict[str, Any] | None:
+def _calibration(rule: Referral | None) -> dict[str, object] | None:
     if rule is None:
         return None
     how = "softmax(log p / T)" if rule.kind == "softmax" else "sigmoid(log(p / (1 − p)) / T)"
     return {"temperature": rule.calibration, "formula": how, "applied": False}
 
 
-def _reject(rule: Referral | None) -> dict[str, Any] | None:
+def _reject(rule: Referral | None) -> dict[str, object] | None:
     if rule is None:
         return None
     formulas = {
@@ -129,7 +129,8 @@ def _reject(rule: Referral | None) -> dict[str, Any] | None:
     moved = None
     if rule.magnitude:
         moved = (
-            "p is of the image x − magnitude · sign(∂ log score / ∂x), clipped to [0, 1]: it needs a gradient, "
+            "p is of the image x − magnitude · sign(∂ log score / ∂x), clipped to [0, 1]: it needs a "
+            "gradient, "
             "and is not in the graph"
         )
     return {

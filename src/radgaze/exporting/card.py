@@ -30,7 +30,7 @@ FILE = "card.md"
 
 @dataclass(frozen=True)
 class Subject:
-    """What a card is about.
+    """Subject of a card.
 
     Attributes:
         run: The run.

@@ -45,18 +45,20 @@ def discrimination(run: Run, results: EvaluationResults | None) -> list[str]:
 
 
 def controls(run: Run, results: EvaluationResults | None) -> list[str]:
-    """What the gaze on each case added: the run's control, and the floors of its maps."""
+    """State whether the run used gaze, and which control it is or lacks."""
     control = run.config.gaze.control
     if not uses_gaze(run.config):
         return ["The run used no gaze: there is nothing to control for."]
     if control != "none":
         return [
-            f"This run is itself a control: in training, {WORDS.get(control, control)} stood in for the gaze on "
+            f"This run is itself a control: in training, {WORDS.get(control, control)} stood in for the "
+            "gaze on "
             "each case."
         ]
     words = (
-        "The run used the gaze on each case. A run with a control in its place (`--gaze.control shuffled`, "
-        "`lungs`) is another run, and its comparison (`radgaze compare`) is not stored in this one: missing here."
+        "The run used the gaze on each case. A run with a control in its place (setting gaze.control, shuffled "
+        "or lungs) is another run, and its comparison (`radgaze compare`) is not stored in this one: missing "
+        "here."
     )
     return [words]
 
@@ -76,7 +78,8 @@ def maps(results: EvaluationResults | None) -> list[str]:
     settings, cases = results.settings, results.test.agreement_cases.compared
     return [
         f"Agreement with gaze on {count(cases, 'test case')}; heatmap {settings.generator} of the "
-        f"{settings.target} class. The last rows are floors: maps that depend on no network. A map that agrees "
+        f"{settings.target} class. The last rows are floors: maps that depend on no network. A map that "
+        "agrees "
         "with gaze is no evidence that the network uses what lies there.",
         table_of(["map", *(_title(metric) for metric in metrics)], rows),
     ]
@@ -88,7 +91,8 @@ def reliance(results: EvaluationResults | None) -> list[str]:
         return [NOT_EVALUATED]
     if not results.test.reliance:
         return [
-            "Missing: the store has no twins of test cases, so that it is not known how far predictions depend on "
+            "Missing: the store has no twins of test cases, so that it is not known how far predictions "
+            "depend on "
             "a marker, a device or the like (`radgaze paste` makes twins)."
         ]
     rows = [
@@ -102,7 +106,8 @@ def reliance(results: EvaluationResults | None) -> list[str]:
     ]
     titles = [title for title, _ in RELIANCE.values()]
     return [
-        "How far the prediction moves when the confounder alone is added; 0 means that the network does not use it.",
+        "How far the prediction moves when the confounder alone is added; 0 means that the network does not "
+        "use it.",
         table_of(["confounder", *titles, "cases", "pairs"], rows),
     ]
 
@@ -111,10 +116,10 @@ def calibration(run: Run, results: EvaluationResults | None) -> list[str]:
     """Brier score and calibration error, and the temperature, which is not applied."""
     rule = Referral.read(run.path)
     temperature = (
-        "A temperature is missing (`radgaze evaluate --reject` fits one)."
+        "A temperature is missing (`radgaze evaluate` with reject fits one)."
         if rule is None
-        else f"The temperature that minimises the validation loss is {number(rule.calibration)}; predictions are "
-        "given without it."
+        else f"The temperature that minimises the validation loss is {number(rule.calibration)}; "
+        "predictions are given without it."
     )
     if results is None:
         return [f"{NOT_EVALUATED} {temperature}"]
@@ -135,10 +140,11 @@ def referral(run: Run) -> list[str]:
     rule = Referral.read(run.path)
     if rule is None:
         return missing(
-            "A rule of which predictions to accept and which cases to refer", "radgaze evaluate --reject"
+            "A rule of which predictions to accept and which cases to refer", "radgaze evaluate with reject"
         )
     return [
-        f"A prediction is accepted where the score {rule.score} is at most {number(rule.threshold)}. How it does on "
+        f"A prediction is accepted where the score {rule.score} is at most {number(rule.threshold)}. How it "
+        "does on "
         "the test cases is missing."
     ]
 

@@ -32,18 +32,20 @@ def summary(run: Run, results: EvaluationResults | None, store: StoreFacts) -> s
 
 
 def intended(run: Run, results: EvaluationResults | None) -> list[str]:
-    """What the model is for."""
+    """State the intended use."""
     exclusive = True if results is None else results.exclusive
     task = "one of" if exclusive else "each of, independently,"
     return [
-        "Research on gaze-guided classifiers of chest radiographs: to compare methods, to study heatmaps and what "
-        f"a network relies on, and as a baseline. The input is one frontal chest radiograph{_gaze_input(run)}; the "
+        "Research on gaze-guided classifiers of chest radiographs: to compare methods, to study heatmaps "
+        "and what "
+        "a network relies on, and as a baseline. The input is one frontal chest "
+        f"radiograph{_gaze_input(run)}; the "
         f"output is a probability of {task} {escaped(listed(run.classes))}."
     ]
 
 
 def out_of_scope(run: Run) -> list[str]:
-    """What the model is not for."""
+    """List the uses that the model is not for."""
     classes = escaped(listed(run.classes))
     return [
         "\n".join(
@@ -99,8 +101,10 @@ def _shared(table: pl.DataFrame | None) -> str:
         return ""
     parts = table.filter(pl.col("split").is_in(PARTS)).group_by("patient").agg(pl.col("split").n_unique())
     several = parts.filter(pl.col("split") > 1).height
-    return f" {several:,} patients have cases in more than one part." if several else (
-        " No patient has cases in two parts."
+    return (
+        f" {several:,} patients have cases in more than one part."
+        if several
+        else (" No patient has cases in two parts.")
     )
 
 
@@ -108,10 +112,10 @@ def _split_rows(run: Run, table: pl.DataFrame) -> list[list[str]]:
     """Numbers of cases and patients of each part that is known, and of each class."""
     rows = list[list[str]]()
     for part, name in PARTS.items():
-        of = table.filter(split=part)
-        if of.height:
-            classes = (f"{int(of[f'label_{each}'].sum()):,}" for each in run.classes)
-            rows.append([name, f"{of.height:,}", f"{of['patient'].n_unique():,}", *classes])
+        cases = table.filter(split=part)
+        if cases.height:
+            classes = (f"{int(cases[f'label_{each}'].sum()):,}" for each in run.classes)
+            rows.append([name, f"{cases.height:,}", f"{cases['patient'].n_unique():,}", *classes])
     return rows
 
 
@@ -147,12 +151,13 @@ def pretraining(run: Run, results: EvaluationResults | None) -> list[str]:
 
 
 def limits(run: Run, results: EvaluationResults | None, store: StoreFacts) -> list[str]:
-    """What the figures do not say."""
+    """List the limits of the figures."""
     sentences = [
         "The intervals cover the choice of test patients, not another random start of the training, another "
         "split, another hospital or another reader.",
         AGREEMENT[store.attention],
-        "Figures on the store's own test cases say little about images of another device, population or time.",
+        "Figures on the store's own test cases say little about images of another device, population or "
+        "time.",
     ]
     if results is not None and results.selection == "test":
         sentences.insert(0, "The epoch was selected on the test cases: the figures are too good.")
@@ -165,9 +170,10 @@ def limits(run: Run, results: EvaluationResults | None, store: StoreFacts) -> li
 def use(run: Run) -> list[str]:
     """How the model is used."""
     return [
-        "With radgaze, a run is used by `radgaze predict RUN chest.dcm --out predictions.csv`, and a folder with "
+        "With radgaze, a run is used by `radgaze predict`, and a folder "
+        "with "
         "`model.safetensors` and `config.json` by `radgaze.models.load(folder)` or as initial weights, "
-        "`--model.weights FOLDER`. Other files of an export, and the way from a DICOM file to the input, are "
+        "the setting model.weights. Other files of an export, and the way from a DICOM file to the input, are "
         "described in `model.json` beside them."
     ]
 

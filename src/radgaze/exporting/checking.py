@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from radgaze import models
 from radgaze.errors import UserError
-from radgaze.exporting.files import Arrays, Runs
+from radgaze.exporting.files import Arrays, Runs, Values
 from radgaze.exporting.network import Exported, takes_gaze
 from radgaze.predicting.inputs import Subject
 from radgaze.store.placement import Frame
@@ -50,7 +49,7 @@ class Check:
 
     Attributes:
         images: Number of images.
-        of: What images they are, in words.
+        source: Source of the images, in words.
         tolerance: Largest difference that is accepted.
         largest_difference: Largest difference of each output, of values above 1 as a share of them.
         decisions_changed: Number of images whose reject decision differs; those whose score is as close to
@@ -62,7 +61,7 @@ class Check:
     """
 
     images: int
-    of: str
+    source: str
     tolerance: float
     largest_difference: dict[str, float]
     decisions_changed: int | None
@@ -70,7 +69,7 @@ class Check:
     milliseconds: dict[str, float]
     software: dict[str, str]
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """The check as JSON."""
         return {"format": 1, **asdict(self)}
 
@@ -86,30 +85,35 @@ def checked(model: Exported, run_file: Runs, library: str) -> Check:
     Raises:
         CheckError: An output differs by more than the tolerance.
     """
-    inputs, of = _images(model)
+    inputs, source = _images(model)
     arrays = dict(zip(model.inputs, (each.numpy() for each in inputs), strict=True))
-    wanted = by_radgaze(model, inputs)
+    expected = by_radgaze(model, inputs)
     several = run_file(arrays)
     first = run_file({name: value[:1] for name, value in arrays.items()})
     differences, changed = {}, None
     for name in model.outputs:
         if name == "accept":
-            differs = several[name] != wanted[name]
+            differs = several[name] != expected[name]
             rule = model.serving.referral
             assert rule is not None
-            sure = np.abs(wanted["uncertainty"] - rule.threshold) > TOLERANCE * max(1.0, rule.threshold)
+            sure = np.abs(expected["uncertainty"].astype(np.float64) - rule.threshold) > TOLERANCE * max(
+                1.0, rule.threshold
+            )
             changed = int(differs.sum())
             if (differs & sure).any():
                 raise CheckError(name, 1.0)
             continue
-        together, alone = _difference(several[name], wanted[name]), _difference(first[name], wanted[name][:1])
+        together, alone = (
+            _difference(several[name], expected[name]),
+            _difference(first[name], expected[name][:1]),
+        )
         differences[name] = max(together, alone)
         if not differences[name] <= TOLERANCE:
             raise CheckError(name, differences[name])
     one = tuple(each[:1] for each in inputs)
     return Check(
         len(inputs[0]),
-        of,
+        source,
         TOLERANCE,
         differences,
         changed,
@@ -123,7 +127,7 @@ def checked(model: Exported, run_file: Runs, library: str) -> Check:
 
 
 def by_radgaze(model: Exported, inputs: tuple[Tensor, ...]) -> Arrays:
-    """What the run itself computes, by the way of `predict` and `explain`."""
+    """Compute the outputs by the run itself, the way of `predict` and `explain`."""
     images, others = inputs[0], inputs[1:]
     size = images.shape[-1]
     subjects = [
@@ -150,9 +154,7 @@ def by_radgaze(model: Exported, inputs: tuple[Tensor, ...]) -> Arrays:
     return made
 
 
-def _heatmaps(
-    model: Exported, images: Tensor, others: tuple[Tensor, ...], chosen: Tensor
-) -> np.ndarray[Any, np.dtype[Any]]:
+def _heatmaps(model: Exported, images: Tensor, others: tuple[Tensor, ...], chosen: Tensor) -> Values:
     assert model.create is not None
     targets = [chosen]
     if model.target == "all":
@@ -183,10 +185,12 @@ def _images(model: Exported) -> tuple[tuple[Tensor, ...], str]:
     ), "random numbers: its store is missing"
 
 
-def _difference(made: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
-    if made.shape != wanted.shape:
+def _difference(made: Values, expected: Values) -> float:
+    if made.shape != expected.shape:
         return float("inf")
-    apart = np.abs(made.astype(np.float64) - wanted) / np.maximum(1, np.abs(wanted))
+    apart = np.abs(made.astype(np.float64) - expected.astype(np.float64)) / np.maximum(
+        1, np.abs(expected.astype(np.float64))
+    )
     return float(apart.max())
 
 

@@ -52,6 +52,9 @@ def export(run: Run, options: ExportOptions) -> Export:
     """
     check_new(options.out)
     check_target(run, options)
+    changed = run.check_store()
+    if changed is not None:
+        note(f"{changed}; the export does not depend on it, and its card says nothing of the data")
     text = card(run, CardOptions(options.licence))
     if options.to == "hub":
         with new_folder(options.out) as folder:
@@ -77,7 +80,8 @@ def _export(run: Run, options: ExportOptions, text: str) -> Export:
     rule = model.predictor.referral
     if rule is not None and rule.magnitude:
         note(
-            "the run's reject rule needs a gradient of the image: it is stated in model.json, not in the graph"
+            "the run's reject rule needs a gradient of the image: it is stated in model.json, not in the "
+            "graph"
         )
     return Export(Path(options.out), check, model.outputs)
 

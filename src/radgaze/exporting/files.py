@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from torch.fx import GraphModule
 from radgaze.exporting.extras import check_extras
 from radgaze.exporting.network import Exported
 
-Arrays: TypeAlias = dict[str, NDArray[Any]]
+Values: TypeAlias = NDArray[np.generic]
+Arrays: TypeAlias = dict[str, Values]
 Runs: TypeAlias = Callable[[Arrays], Arrays]
 """A model that was written, run by the software that it is for: arrays by the names of inputs and outputs."""
 
@@ -50,7 +51,7 @@ def write_onnx(model: Exported, path: Path, about: Mapping[str, object]) -> Runs
 
 def run_onnx(path: Path) -> Runs:
     """Open an ONNX file with onnxruntime."""
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
@@ -64,9 +65,9 @@ def write_torchscript(model: Exported, path: Path) -> Runs:
     """Write a TorchScript file; return it as torch alone runs it."""
     graph = for_tracing(model.graph)
     with quiet(), torch.no_grad():
-        script = torch.jit.trace(graph, model.example, check_trace=False, strict=False)
+        script = torch.jit.trace(graph, model.example, check_trace=False)  # type: ignore[no-untyped-call]
         torch.jit.save(script, str(path))
-        loaded = torch.jit.load(str(path), map_location="cpu")
+        loaded = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     return _called(loaded, model)
 
 
@@ -119,12 +120,10 @@ _METHODS = {
 }
 
 
-def _called(function: Callable[..., Any], model: Exported) -> Runs:
+def _called(function: Callable[..., tuple[Tensor, ...]], model: Exported) -> Runs:
     def run(arrays: Arrays) -> Arrays:
         with torch.no_grad():
-            made: tuple[Tensor, ...] = function(
-                *(torch.from_numpy(np.asarray(arrays[name])) for name in model.inputs)
-            )
+            made = function(*(torch.from_numpy(np.asarray(arrays[name])) for name in model.inputs))
         return {name: value.numpy() for name, value in zip(model.outputs, made, strict=True)}
 
     return run

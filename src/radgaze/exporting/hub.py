@@ -1,4 +1,5 @@
-"""A folder in the form of the Hugging Face hub: safetensors, config.json and a model card. Nothing is sent."""
+"""A folder in the form of the Hugging Face hub: safetensors, config.json and a model card. Nothing is "
+"sent."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def write_hub(run: Run, folder: Path, card: str) -> None:
-    """Write the trained network of a run as a folder, which `radgaze.models.load` and `--model.weights` read.
+    """Write the trained network of a run as a folder, which `radgaze.models.load` reads.
 
     Args:
         run: The run.
@@ -29,7 +30,8 @@ def write_hub(run: Run, folder: Path, card: str) -> None:
     """
     if run.vote is not None:
         raise UserError(
-            f"{run.path} is a vote and has no weights of its own: export each of its runs, or the vote as one "
+            f"{run.path} is a vote and has no weights of its own: export each of its runs, or the vote as "
+            "one "
             f"graph, {call('export', run.path, to='onnx')}"
         )
     run.model()  # a damaged one is told here

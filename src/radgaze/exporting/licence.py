@@ -40,8 +40,10 @@ def licence_of(run: Run, source: str | None, named: str | None) -> Licence:
     if reasons:
         words.append(
             f"{' '.join(reasons)} MIMIC-CXR, its derivatives and the eye-tracking data of it are shared by "
-            f"PhysioNet under the {CREDENTIALED}: with credentialed users, who signed its data use agreement. "
-            "PhysioNet asks that what is derived from such data, among it trained weights, is shared under the "
+            f"PhysioNet under the {CREDENTIALED}: with credentialed users, who signed its data use "
+            "agreement. "
+            "PhysioNet asks that what is derived from such data, among it trained weights, is shared under "
+            "the "
             "same agreement, and not openly. Do not upload these weights to a public place."
         )
     if named is not None:
@@ -50,7 +52,8 @@ def licence_of(run: Run, source: str | None, named: str | None) -> Licence:
     if reasons:
         return Licence({"license": "other", "license_name": "physionet-credentialed-1.5.0"}, tuple(words))
     words.append(
-        "No licence is stated. That of the weights depends on that of the images and labels, which the run does "
+        "No licence is stated. That of the weights depends on that of the images and labels, which the run "
+        "does "
         "not record; the software is under Apache-2.0."
     )
     return Licence({"license": "unknown"}, tuple(words))
@@ -60,13 +63,14 @@ def _reasons(run: Run, source: str | None) -> list[str]:
     reasons = list[str]()
     if source in OF_MIMIC:
         reasons.append(
-            f"The store was prepared from the source “{source}”, whose images are those of MIMIC-CXR (or of a "
+            f"The store was prepared from the source “{source}”, whose images are those of MIMIC-CXR (or of "
+            "a "
             "phantom in its layout, which the run does not tell from it; then this does not apply)."
         )
     weights = initial_weights.read(run)
-    known = None if weights is None else pretraining_of(weights.weights, weights.encoder, weights.tag)
-    if known is not None and known.images:
-        reasons.append(f"The encoder started from {known.name}, pretrained on images of MIMIC-CXR.")
+    pretraining = None if weights is None else pretraining_of(weights.weights, weights.encoder, weights.tag)
+    if pretraining is not None and pretraining.images:
+        reasons.append(f"The encoder started from {pretraining.name}, pretrained on images of MIMIC-CXR.")
     if source is None:
         reasons.append(
             "The store of the run is missing or has changed, so that the source of its images is not known; "

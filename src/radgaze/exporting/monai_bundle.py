@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from radgaze.errors import UserError
 from radgaze.evaluation.results import MACRO, METRICS, read_results
@@ -52,13 +51,19 @@ def write_bundle(model: Exported, folder: Path, card: str) -> Check:
     return check
 
 
-INFERENCE: dict[str, Any] = {
-    "imports": ["$import json", "$import pathlib", "$import scripts.inference as inference", "$import scripts.network as network"],
+INFERENCE: dict[str, object] = {
+    "imports": [
+        "$import json",
+        "$import pathlib",
+        "$import scripts.inference as inference",
+        "$import scripts.network as network",
+    ],
     "bundle_root": ".",
     "dataset_dir": "$@bundle_root + '/images'",
     "output_file": "$@bundle_root + '/predictions.csv'",
     "batch_size": 8,
-    "about": "$json.loads((pathlib.Path(@bundle_root) / 'configs' / 'model.json').read_text(encoding='utf-8'))",
+    "about": "$json.loads((pathlib.Path(@bundle_root) / 'configs' / "
+    "'model.json').read_text(encoding='utf-8'))",
     "datalist": "$inference.images(@dataset_dir)",
     "network_def": "$network.load(@bundle_root)",
     "preprocessing": {
@@ -78,7 +83,7 @@ INFERENCE: dict[str, Any] = {
 """The configuration of inference. The engines of MONAI need ignite; its loader and parser do without."""
 
 
-def metadata(model: Exported) -> dict[str, Any]:
+def metadata(model: Exported) -> dict[str, object]:
     """The content of `metadata.json`, by MONAI's schema."""
     run, size = model.run, model.run.config.input.size
     tensor = {"dtype": "float32", "value_range": [0, 1]}
@@ -92,7 +97,8 @@ def metadata(model: Exported) -> dict[str, Any]:
         "required_packages_version": {name: _version(name) for name in ("pillow", "pydicom")},
         "name": run.experiment,
         "task": "Classification of frontal chest radiographs",
-        "description": "A classifier trained by radgaze, for research only. docs/README.md is its model card.",
+        "description": "A classifier trained by radgaze, for research only. docs/README.md is its model "
+        "card.",
         "authors": "not stated",
         "copyright": "see docs/README.md",
         "data_type": "dicom, png, jpeg or tiff",

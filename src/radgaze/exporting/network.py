@@ -98,11 +98,11 @@ def check_target(run: Run, options: ExportOptions) -> None:
     targets = ("predicted", "all", *run.classes)
     if options.target not in targets:
         raise UserError(f"`target` must be one of {', '.join(targets)}, got {options.target}")
-    known = (AUTO, NONE, *PRESETS)
-    if options.heatmap not in known:
+    choices = (AUTO, NONE, *PRESETS)
+    if options.heatmap not in choices:
         raise UserError(
             f"`heatmap` must be {AUTO}, {NONE} or a method, got {options.heatmap}"
-            f"{close_to(options.heatmap, known)}"
+            f"{close_to(options.heatmap, choices)}"
         )
 
 
@@ -130,7 +130,8 @@ def _with_heatmap(
 def _check_method(method: str, networks: Sequence[nn.Module], size: int) -> None:
     if method not in ONE_PASS:
         raise UserError(
-            f"the heatmap {method} cannot be exported: it draws random numbers, or runs the network many times"
+            f"the heatmap {method} cannot be exported: it draws random numbers, or runs the network many "
+            "times"
         )
     for model in networks:
         why = REGISTRY[PRESETS[method].generator].unsupported(models.scoring(model), size)

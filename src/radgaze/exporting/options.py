@@ -37,8 +37,8 @@ class ExportOptions(Options):
         heatmap: Heatmap among the outputs of the graph: auto (default), that of the run's training if it can
             be exported; none; or a method, see `radgaze methods`. It takes most of the graph's time.
         target: Class of the heatmap: predicted (default), a class, or all.
-        licence: Licence of the weights, such as cc-by-4.0, for the card; without it the card states what the data
-            ask for, or that none is stated.
+        licence: Licence of the weights, such as cc-by-4.0, for the card; without it the card states what the
+            data ask for, or that none is stated.
     """
 
     to: To = option()

@@ -1,4 +1,4 @@
-"""What an exported graph computes: the predictions of a run, with mask, heatmap and reject rule."""
+"""The function that is exported: the predictions of a run, with mask, heatmap and reject rule."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def traced(
         NotDynamicError: The graph fixes such a dimension.
         Exception: An operation cannot be recorded, for whatever reason; torch's classes are many.
     """
-    shapes = ShapeEnv()  # type: ignore[no-untyped-call]
+    shapes = ShapeEnv()
     mode = FakeTensorMode(shape_env=shapes, allow_non_fake_inputs=True)
     fakes = [
         mode.from_tensor(x, symbolic_context=_context(x, dims))
@@ -61,12 +61,12 @@ def traced(
     return graph
 
 
-def _context(x: Tensor, dims: frozenset[int]) -> StatelessSymbolicContext:
+def _context(x: Tensor, dims: frozenset[int]) -> StatelessSymbolicContext[object, object]:
     sizes = [DimDynamic.DYNAMIC if k in dims else DimDynamic.STATIC for k in range(x.dim())]
     return StatelessSymbolicContext(dynamic_sizes=sizes)
 
 
-def _convolution_backward(  # torch's own arguments
+def _convolution_backward(  # many arguments: those of torch's operation
     grad: Tensor,
     x: Tensor,
     weight: Tensor,
@@ -79,7 +79,8 @@ def _convolution_backward(  # torch's own arguments
     groups: int,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The gradient of a convolution in its input, as a convolution; those in its parameters are not needed."""
+    """The gradient of a convolution in its input, as a convolution; those in its parameters are not "
+    "needed."""
     if output_mask[1] or output_mask[2]:
         raise NotImplementedError("the derivative of a convolution in its parameters")
     if not output_mask[0]:
@@ -99,8 +100,12 @@ def _convolution_backward(  # torch's own arguments
     return aten.convolution(grad, weight, None, stride, padding, dilation, True, rest, groups), None, None
 
 
-TABLE = {
-    **{op: steps for op, steps in decomposition_table.items() if "backward" in str(op)},
+TABLE: dict[torch._ops.OpOverload, Callable[..., object]] = {
+    **{
+        op: steps
+        for op, steps in decomposition_table.items()
+        if isinstance(op, torch._ops.OpOverload) and "backward" in str(op)
+    },
     aten.convolution_backward.default: _convolution_backward,
 }
 """Derivatives, in operations that other software has."""

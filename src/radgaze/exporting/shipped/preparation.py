@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
@@ -21,14 +20,14 @@ from PIL import Image
 Greys = NDArray[np.float32]
 
 
-def prepared(path: str | Path, preparation: Mapping[str, Any]) -> Greys:
+def prepared(path: str | Path, preparation: Mapping[str, object]) -> Greys:
     """Read a DICOM, PNG, JPEG or TIFF file as (1, S, S) in [0, 1].
 
     Args:
         path: The file.
         preparation: The entry "preparation" of `model.json`.
     """
-    greys, side = read(path, preparation["grey_values"]), int(preparation["square"])
+    greys, side = read(path, str(preparation["grey_values"])), int(str(preparation["square"]))
     rows, columns = greys.shape
     # The letterbox: the largest size with the image's proportions on a black square of 8 bits.
     scale = side / max(rows, columns)
@@ -40,7 +39,7 @@ def prepared(path: str | Path, preparation: Mapping[str, Any]) -> Greys:
     levels = np.rint(np.clip(np.asarray(small), 0, 1) * 255).astype(np.uint8)
     square[top : top + height, left : left + width] = levels
     # The input: the image alone, stretched to a square, or with the black beside it.
-    size, picture = int(preparation["size"]), Image.fromarray(square)
+    size, picture = int(str(preparation["size"])), Image.fromarray(square)
     if preparation["fit"] == "stretch":
         picture = picture.crop((left, top, left + width, top + height))
     resized = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
@@ -60,9 +59,7 @@ def read(path: str | Path, grey_values: str) -> Greys:
         return _dicom(pydicom.dcmread(path), grey_values)
     with Image.open(path) as picture:
         deep = picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA")
-        if picture.mode in ("1", "LA", "P", "RGBA"):
-            picture = picture.convert("RGB")
-        values = np.asarray(picture)
+        values = np.asarray(picture.convert("RGB") if picture.mode in ("1", "LA", "P", "RGBA") else picture)
     values = values.mean(2, dtype=np.float32) if values.ndim == 3 else values
     low, high = float(values.min()), float(values.max())
     if grey_values == "none":
@@ -78,16 +75,18 @@ def _dicom(dataset: pydicom.Dataset, grey_values: str) -> Greys:
         raise ValueError("more than one frame, or colours")
     values = _modality(stored.astype(np.float64), dataset)
     is_padding = _padding(stored, dataset)
-    greys = _windowed(values, dataset) if grey_values == "window" else None
-    if greys is None:
+    windowed = _windowed(values, dataset) if grey_values == "window" else None
+    if windowed is None:
         seen = values[~is_padding]
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
-        greys = _stretched(values, min(low, 0.0) if grey_values == "none" else low, high)
+        shares = _stretched(values, min(low, 0.0) if grey_values == "none" else low, high)
+    else:
+        shares = windowed.astype(np.float32)
     inverse = str(dataset.get("PresentationLUTShape") or "").strip().upper() == "INVERSE"
     if dataset.PhotometricInterpretation == "MONOCHROME1" or inverse:
-        greys = 1 - greys
-    greys = np.where(is_padding, 0, np.clip(greys, 0, 1)).astype(np.float32)
-    return _upright(greys, dataset)
+        shares = 1 - shares
+    greys = np.where(is_padding, np.float32(0), np.clip(shares, 0, 1))
+    return _upright(np.asarray(greys, np.float32), dataset)
 
 
 def _modality(stored: NDArray[np.float64], dataset: pydicom.Dataset) -> NDArray[np.float64]:
@@ -102,7 +101,7 @@ def _windowed(values: NDArray[np.float64], dataset: pydicom.Dataset) -> NDArray[
         table = _entries(dataset.VOILUTSequence[0], dataset)
         # White is the largest number of as many bits as the entries take.
         white = max(2 ** int(table.max()).bit_length() - 1, 1)
-        return _looked_up(values, dataset.VOILUTSequence[0], dataset) / white
+        return np.asarray(_looked_up(values, dataset.VOILUTSequence[0], dataset) / white, np.float64)
     c, w = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     if c is None or w is None:
         return None
@@ -114,7 +113,7 @@ def _windowed(values: NDArray[np.float64], dataset: pydicom.Dataset) -> NDArray[
     return np.asarray(values > c, np.float64) if w == 0 else np.clip((values - c) / w + 0.5, 0, 1)
 
 
-def _padding(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[np.bool_]:
+def _padding(stored: NDArray[np.number], dataset: pydicom.Dataset) -> NDArray[np.bool_]:
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(stored.shape, bool)
@@ -137,7 +136,8 @@ def _looked_up(
     table, first = _entries(item, dataset), int(item.LUTDescriptor[1])
     if first >= 2**15 and values.min() < 0:
         first -= 2**16
-    return table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)]
+    entries: NDArray[np.float64] = table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)]
+    return entries
 
 
 def _upright(greys: Greys, dataset: pydicom.Dataset) -> Greys:
@@ -157,13 +157,13 @@ def _upright(greys: Greys, dataset: pydicom.Dataset) -> Greys:
     return np.ascontiguousarray(greys)
 
 
-def _stretched(values: NDArray[Any], low: float, high: float) -> Greys:
+def _stretched(values: NDArray[np.number], low: float, high: float) -> Greys:
     if high <= low:
         return np.zeros(values.shape, np.float32)
     return np.asarray((values - low) / (high - low), np.float32)
 
 
-def _first(value: Any) -> float | None:
+def _first(value: object) -> float | None:
     if isinstance(value, pydicom.multival.MultiValue | list | tuple):
         value = value[0] if value else None
-    return None if value in (None, "") else float(value)
+    return None if value in (None, "") else float(str(value))
