@@ -129,14 +129,24 @@ def test_torchscript_and_torch_export_run_without_radgaze(run: Run, tmp_path: Pa
 @pytest.mark.parametrize(
     ("experiment", "given", "options", "outputs"),
     [
-        ("no_decoder", {}, {"heatmap": "cam", "target": "all"}, {"probabilities", "logits", "heatmap"}),
+        (
+            "no_decoder",
+            {"input": {"size": 64}},
+            {"heatmap": "cam", "target": "all"},
+            {"probabilities", "logits", "heatmap"},
+        ),
         (
             "set3_guided",
             {"objective": {"classification": "sigmoid"}},
             {"heatmap": "grad_cam", "target": "CHF"},
             {"probabilities", "logits", "mask", "heatmap"},
         ),
-        ("pylon", {}, {"heatmap": "pylon"}, {"probabilities", "logits", "mask", "heatmap"}),
+        (
+            "pylon",
+            {"input": {"size": 64}},
+            {"heatmap": "pylon"},
+            {"probabilities", "logits", "mask", "heatmap"},
+        ),
         (
             "no_decoder",
             {"model": {"encoder": "tu-test_vit"}},

@@ -19,7 +19,8 @@ from tests.store.cohorts import write_dicom
 
 def lut(entries: list[int], first: int) -> Dataset:
     item = Dataset()
-    item.LUTDescriptor, item.LUTData = [len(entries), first, 16], entries
+    item.LUTDescriptor = [len(entries), first, 16]
+    item.add_new(0x00283006, "OW", np.array(entries, "<u2").tobytes())
     return item
 
 

@@ -170,11 +170,9 @@ def limits(run: Run, results: EvaluationResults | None, store: StoreFacts) -> li
 def use(run: Run) -> list[str]:
     """How the model is used."""
     return [
-        "With radgaze, a run is used by `radgaze predict`, and a folder "
-        "with "
-        "`model.safetensors` and `config.json` by `radgaze.models.load(folder)` or as initial weights, "
-        "the setting model.weights. Other files of an export, and the way from a DICOM file to the input, are "
-        "described in `model.json` beside them."
+        "A run is used by `radgaze predict`. A folder with `model.safetensors` and `config.json` is loaded "
+        "by `radgaze.models.load(folder)`, or as initial weights (setting model.weights). For any other file of "
+        "an export, `model.json` describes the way from a DICOM file to its input."
     ]
 
 

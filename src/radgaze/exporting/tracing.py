@@ -20,8 +20,9 @@ from radgaze.attribution.engine.tracing import tracing
 
 aten = torch.ops.aten
 
-EXAMPLES = 3
-"""Number of images of the example. Some operations treat one alone in another way than several."""
+EXAMPLES = 7
+"""Number of images of the example: not one, which some operations treat in another way, and no number of
+channels or classes that is usual, since torch fixes two sizes that it compares and finds equal."""
 
 Dynamic = Sequence[frozenset[int]]
 """The dimensions of each input that may have another size."""
