@@ -56,9 +56,9 @@ def controls(run: Run, results: EvaluationResults | None) -> list[str]:
             "each case."
         ]
     words = (
-        "The run used the gaze on each case. A run with a control in its place (setting gaze.control, such as "
-        "shuffled or lungs) is another run, and its comparison (`radgaze compare`) is not stored in this one: "
-        "missing here."
+        "The run used the gaze on each case. A run with a control in its place (setting gaze.control, as "
+        "shuffled or lungs) is another run; its comparison (`radgaze compare`) is not stored in this one: "
+        "missing."
     )
     return [words]
 

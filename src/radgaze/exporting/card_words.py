@@ -170,8 +170,8 @@ def limits(run: Run, results: EvaluationResults | None, store: StoreFacts) -> li
 def use(run: Run) -> list[str]:
     """How the model is used."""
     return [
-        "A run is used by `radgaze predict`. A folder with `model.safetensors` and `config.json` is loaded "
-        "by `radgaze.models.load(folder)`, or as initial weights (setting model.weights). For any other file of "
+        "A run is used by `radgaze predict`; a folder with `model.safetensors` and `config.json` is loaded "
+        "by `radgaze.models.load(folder)`, or as initial weights (setting model.weights). For other files of "
         "an export, `model.json` describes the way from a DICOM file to its input."
     ]
 
