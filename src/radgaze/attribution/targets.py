@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from radgaze.attribution.engine.tracing import is_traced
+from radgaze.attribution.tracing import is_traced
 
 Index = int | str | Tensor
 Target = Index | Callable[..., Tensor]

@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from radgaze.attribution.engine.tracing import tracing
+from radgaze.attribution.tracing import tracing
 
 aten = torch.ops.aten
 

@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from radgaze.attribution.engine.tracing import is_traced
+from radgaze.attribution.tracing import is_traced
 
 Formula = Callable[..., tuple[Tensor, ...]]
 

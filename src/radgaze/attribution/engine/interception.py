@@ -36,8 +36,8 @@ from radgaze.attribution.engine.layers import (
 )
 from radgaze.attribution.engine.rule_steps import Activate, ActivatePReLU, keeps_output
 from radgaze.attribution.engine.spellings import Function, Spelling
-from radgaze.attribution.engine.tracing import is_traced
 from radgaze.attribution.engine.unchanged import Convolved, Unchanged
+from radgaze.attribution.tracing import is_traced
 
 _CONV = (torch.conv2d, F.conv2d)
 _SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, torch.special.expit)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from radgaze.attribution.engine.tracing import is_traced
+from radgaze.attribution.tracing import is_traced
 
 SUSPECT = 1e-2
 """A gradient that, over all places, moves a score by less than this share of it is checked again."""
