@@ -15,6 +15,10 @@ LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests
   tests/evaluation/test_evaluate.py tests/evaluation/metrics/test_discrimination.py tests/reporting/test_report.py \
   tests/tuning/test_results.py tests/cli/test_main.py
 
+# Compiled modules are kept, whatever the environment says: a process that imports PyTorch and the encoders
+# compiles two thousand files, which takes longer than what most tests do in it.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-lowest fuzz docs lint limits language types contract bench lock clean
 
@@ -36,7 +40,7 @@ demo: $(READY)    ## the whole way on made data: phantom, prepare, train, evalua
 	$(BIN)/radgaze demo --out $(OUT)
 
 test: $(READY)    ## the tests, except the slow ones, file by file on two cores (make TESTERS=8 for more)
-	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## the tests marked slow
 	$(BIN)/python -m pytest -m slow

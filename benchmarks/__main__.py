@@ -56,6 +56,7 @@ BENCHMARKS = {
         "encoders:run", "training steps and maps of transformers, ConvNeXt and a DenseNet", slow=True
     ),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
+    "many": Benchmark("many:run", "evaluate, report, inspect and predict on 10,000 cases", slow=True),
     "methods": Benchmark(
         "methods:run", "a training step of each comparison method, against the plain one", slow=True
     ),

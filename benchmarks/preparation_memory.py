@@ -94,7 +94,7 @@ def prepared(
     rows: list[dict[str, Cell]] = []
     with TemporaryDirectory() as name:
         folder = Path(name)
-        _draw(folder / "drawn", side)
+        draw_images(folder / "drawn", side)
         for cases, looks in archives:
             archive = folder / "archive"
             _write(archive, folder / "drawn", cases, looks, side)
@@ -103,7 +103,8 @@ def prepared(
     return rows
 
 
-def _draw(folder: Path, side: int) -> None:
+def draw_images(folder: Path, side: int) -> None:
+    """Draw the images that an archive is made of copies of."""
     folder.mkdir()
     draw = np.random.default_rng(0)
     for k in range(DIFFERENT):

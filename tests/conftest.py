@@ -3,6 +3,7 @@
 Each process has one thread: small networks gain nothing from two, and are much slower where cores are busy.
 SIGINT is restored: a shell ignores it in background processes, and so in all processes that the tests start.
 The modules that read images are imported once for the few hundred pools of workers that the tests start.
+The files that take longest come first, else one process would be busy with them when the other is done.
 Messages are shown as on the command line.
 """
 
@@ -12,13 +13,33 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if "forkserver" in multiprocessing.get_all_start_methods():
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", "radgaze.store.pixels"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(
+        ["__main__", "radgaze.store.pixels", "radgaze.store.dataset"]
+    )
+
+# The files that take more than twenty seconds, the longest first.
+LONGEST = (
+    *("test_every_kind.py", "reporting/test_report.py", "reporting/paper/test_page.py", "test_docs.py"),
+    *("training/test_train.py", "tuning/test_search.py", "training/test_own_network.py"),
+    *("training/test_protocols.py", "test_docs_commands.py", "test_notebooks.py"),
+    *("plugins/test_plugins.py", "runs/test_voting.py", "runs/test_origin.py", "sources/test_ways.py"),
+    *("reporting/test_comparison.py", "training/test_gaze_input.py", "cli/test_way.py"),
+    *("explaining/test_explain.py", "evaluation/test_class_gaze.py", "cli/test_multi_label.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files that take longest come first; the order of the tests of a file stays."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True, scope="session")

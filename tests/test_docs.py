@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from radgaze import attribution
 from radgaze.attribution.readout import READOUTS
 from radgaze.objectives import distances, terms
+from tests import processes
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -22,9 +21,7 @@ def test_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     pieces = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)
     assert pieces
     # A process of its own: the pieces register generators, and change the allocator.
-    told = subprocess.run(
-        [sys.executable, "-"], input="\n".join(pieces), text=True, capture_output=True, cwd=tmp_path
-    )
+    told = processes.python("\n".join(pieces), folder=tmp_path)
     assert told.returncode == 0, told.stderr
 
 

@@ -8,11 +8,8 @@ and no other test sees them.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +22,7 @@ from PIL import Image
 
 import radgaze
 from radgaze.evaluation.results import read_results
+from tests import processes
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.test_contributing import examples
 
@@ -34,14 +32,14 @@ TOYS = Path(__file__).parent / "toys"
 SCRIPT = """
 import contextlib, io, json, sys, traceback
 from pathlib import Path
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from radgaze import cli
-done, drawn, save = {}, [], Figure.savefig
-def saved(figure, *args, **options):
-    drawn.extend(text.get_text() for text in figure.findobj(Text))
-    return save(figure, *args, **options)
-Figure.savefig = saved
+done, drawn, draw = {}, [], FigureCanvasAgg.draw
+def recorded(canvas):
+    drawn.extend(text.get_text() for text in canvas.figure.findobj(Text))
+    return draw(canvas)
+FigureCanvasAgg.draw = recorded
 for name, arguments in json.loads(Path(sys.argv[1]).read_text()).items():
     out, err = io.StringIO(), io.StringIO()
     drawn.clear()
@@ -264,12 +262,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     add_toys(package)
     draw_images(folder)
     (folder / "commands.json").write_text(json.dumps(commands(folder)))
-    ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder / "commands.json"), str(folder / "done.json")],
-        env={**os.environ, "PYTHONPATH": str(package.parent), "COLUMNS": "250", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+    ran = processes.python(
+        *(SCRIPT, str(folder / "commands.json"), str(folder / "done.json")),
+        folder=folder,
+        path=str(package.parent),
+        environment={"COLUMNS": "250"},
     )
     assert ran.returncode == 0, ran.stderr
     written = json.loads((folder / "done.json").read_text())

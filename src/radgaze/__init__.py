@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         config,
         evaluate,
         export,
+        inspect,
         phantom,
         plugin,
         prepare,
@@ -53,6 +54,7 @@ __all__ = [
     "evaluate",
     "export",
     "gaze",
+    "inspect",
     "metrics",
     "phantom",
     "plugin",
@@ -64,8 +66,8 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(
         (
-            *("audit", "card", "compare", "config", "evaluate", "export", "phantom", "plugin", "prepare"),
-            *("report", "train"),
+            *("audit", "card", "compare", "config", "evaluate", "export", "inspect", "phantom", "plugin"),
+            *("prepare", "report", "train"),
         ),
         "api.functions",
     ),

@@ -86,6 +86,24 @@ def test_runs_are_compared_and_audited(run: rg.Run, store: rg.Store, tmp_path: P
     assert "grad_cam" in audited.table["method"].to_list()
 
 
+def test_fewer_cases_than_were_asked_for_are_told(run: rg.Run, caplog: pytest.LogCaptureFixture) -> None:
+    height = run.predictions().filter(split="test").height
+    with caplog.at_level("INFO", logger="radgaze"):
+        rg.audit(run, methods="grad_cam", cases=height, probed=1, resamples=20)
+        assert "all are audited" not in caplog.text
+        rg.audit(run, methods="grad_cam", cases=height + 1, probed=1, resamples=20)
+    assert f"has {height} cases, not {height + 1}" in caplog.text
+
+
+def test_the_page_of_a_store_is_that_of_the_command(store: rg.Store, tmp_path: Path) -> None:
+    page = rg.inspect(store, tmp_path / "python", each=1)
+    assert main(["inspect", str(store.path), "--out", str(tmp_path / "shell"), "--each=1"]) == 0
+    for name in ("inspect.json", "inspect.html"):
+        assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "shell" / name).read_bytes()
+    assert page == tmp_path / "python" / "inspect.html"
+    assert rg.inspect(store.path, each=1, resamples=20).is_file()
+
+
 def test_a_run_without_a_folder_is_removed_with_it(store: rg.Store) -> None:
     made = rg.train(rg.config("no_decoder", data=store.path, seed=1, **SHORT))
     folder = made.path

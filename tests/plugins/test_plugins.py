@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import yaml
 from PIL import Image
 
 from radgaze.store.store import Store
+from tests import processes
 from tests.training.conftest import TINY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -30,27 +29,14 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S)
 
 
-def radgaze(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def radgaze(place: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own: a plugin stays imported."""
-    path = os.pathsep.join(filter(None, [environment.pop("path", ""), os.environ.get("PYTHONPATH", "")]))
-    return subprocess.run(
-        [sys.executable, "-c", "import sys, radgaze.cli as c; sys.exit(c.main(sys.argv[1:]))", *arguments],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-    )
+    code = "import sys, radgaze.cli as c; sys.exit(c.main(sys.argv[1:]))"
+    return processes.python(code, *arguments, folder=place, path=path, environment={"COLUMNS": "200"})
 
 
 def python(place: Path, code: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    whole = os.pathsep.join(filter(None, [path, os.environ.get("PYTHONPATH", "")]))
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": whole},
-        capture_output=True,
-        text=True,
-    )
+    return processes.python(code, folder=place, path=path)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.reporting import intervals
 from radgaze.reporting.comparison_page import comparison, findings
 from radgaze.reporting.wording import number
-from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
+from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated, gone
 from tests.reporting.lines import x_of
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
@@ -121,7 +121,7 @@ def test_agreement_draws_the_floors_once(runs: list[FakeRun]) -> None:
 def test_runs_that_were_not_evaluated_are_compared_without_agreement(tmp_path: Path) -> None:
     runs = [FakeRun(tmp_path / "a", experiment="baseline"), FakeRun(tmp_path / "b", seed=2)]
     compared = compare(runs, CompareOptions(resamples=50))
-    text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")
+    text = comparison(runs, tmp_path / "out", compared, draw=gone).read_text(encoding="utf-8")
     assert "Agreement is not compared" in Page(text).text
     assert "was not evaluated yet" in Page(text).text
 
@@ -146,7 +146,7 @@ def test_on_few_patients_the_page_calls_nothing_better_and_says_why(tmp_path: Pa
         FakeRun(tmp_path / "b", skill=9, seed=2, test_cases=20),
     ]
     compared = compare(runs, CompareOptions(resamples=50))
-    text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")
+    text = comparison(runs, tmp_path / "out", compared, draw=gone).read_text(encoding="utf-8")
     assert compared.patients < 20
     assert (compared.paired["low"] > 0).any()  # by its interval alone it would be better
     assert 'class="text right"' not in text
@@ -170,7 +170,7 @@ def test_a_page_explains_intervals_without_width_where_it_has_any(tmp_path: Path
         FakeRun(tmp_path / "b", skill=60, seed=2),
     ]
     compared = compare(runs, CompareOptions(resamples=50))
-    text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")
+    text = comparison(runs, tmp_path / "out", compared, draw=gone).read_text(encoding="utf-8")
     assert "[1.000, 1.000] †" in text
     assert text.count("†: the interval has no width") == 1
     assert "†" not in page

@@ -7,17 +7,17 @@ import pytest
 from radgaze.errors import UserError
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.results import EvaluationResults, LocalisationCases, Maps
-from radgaze.reporting.case_panels import Case
+from radgaze.reporting.gallery import Draw
 from radgaze.reporting.options import ReportOptions
 from radgaze.reporting.run_page import report
 from radgaze.reporting.sections import EvaluatedRun
 from radgaze.reporting.sections.headline import HeadlineSection, findings
 from radgaze.reporting.wording import AGREEMENT, LOCALISATION, MAPS, number
-from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
+from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated, gone
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
 
-def written(run: FakeRun, results: EvaluationResults | None = None, **options: int) -> str:
+def written(run: FakeRun, results: EvaluationResults | None = None, draw: Draw = draw, **options: int) -> str:
     return report(run, results, ReportOptions(**options), draw=draw).read_text(encoding="utf-8")
 
 
@@ -145,7 +145,7 @@ def test_undefined_figures_are_dashes_and_never_none_or_nan(tmp_path: Path) -> N
     for by_group in (results.test.auc, results.test.auc_paper, results.test.average_precision):
         by_group.update(CHF=nothing, macro=nothing)
     (results.test.agreement["heatmap"] or {})["kl"] = nothing
-    page = Page(written(run, results, each=1))
+    page = Page(written(run, results, gone))
     assert "CHF 13 – – –" in page.text or re.search(r"CHF \d+ – – –", page.text)
     assert "None" not in page.text
     assert "nan" not in page.text.lower()
@@ -162,11 +162,7 @@ def test_a_run_without_decoder_has_no_mask_panel_and_no_mask_row(tmp_path: Path)
 def test_a_run_without_history_store_or_gaze_still_reports(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "run", epochs=0, has_store=False, gaze=False, test_cases=40)
     results = evaluated(run)
-
-    def gone(*_: object) -> list[Case]:
-        raise UserError("the store is gone")
-
-    text = report(run, results, draw=gone).read_text(encoding="utf-8")
+    text = written(run, results, gone)
     assert_self_contained(text)
     for words in (
         "no history.csv",
@@ -179,7 +175,7 @@ def test_a_run_without_history_store_or_gaze_still_reports(tmp_path: Path) -> No
 
 def test_a_heatmap_that_does_not_beat_the_floors_is_said_not_to(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "run", test_cases=60)
-    text = Page(written(run, evaluated(run, heatmap=0.0, mask=2.5), each=1)).text
+    text = Page(written(run, evaluated(run, heatmap=0.0, mask=2.5), gone)).text
     assert "Heatmap against the floors, case by case: worse than at least one floor" in text
     assert "no better than a map that never saw the case" in text
     assert "Mask against the floors, case by case: better than both floors" in text
@@ -197,7 +193,7 @@ def test_localisation_of_boxes_is_told_where_there_are_any(page: str, tmp_path: 
     of_boxes: Maps = dict.fromkeys(MAPS)
     of_boxes["heatmap"] = dict.fromkeys(LOCALISATION, IntervalEstimate(0.375, 0.25, 0.5))
     test = replace(results.test, localisation=of_boxes, localisation_cases=LocalisationCases(12, 96))
-    html = written(run, replace(results, test=test))
+    html = written(run, replace(results, test=test), each=1)
     assert_accessible(html)
     text = Page(html).text
     assert text.count("0.38 [0.25, 0.50]") == 3
@@ -209,7 +205,7 @@ def test_a_run_selected_on_the_test_cases_does_not_claim_validation_cases(
 ) -> None:
     run = FakeRun(tmp_path / "run", test_cases=40)
     run.config.selection = "test"
-    text = Page(written(run, evaluated(run), each=1)).text
+    text = Page(written(run, evaluated(run), gone)).text
     assert "the epoch with the best AUC on the test cases" in text
     assert "no test case was used" not in text
 

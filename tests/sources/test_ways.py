@@ -86,7 +86,7 @@ def merge(folder: Path) -> list[str]:
     ("source", "options", "rejected"),
     [
         (reflacx, ["--gaze.unit", "degrees", "--gaze.sigma", "1"], "discarded_reading"),
-        (gazesearch, FOLDS, None),
+        pytest.param(gazesearch, FOLDS, None, marks=pytest.mark.slow, id="gazesearch"),  # `merge` begins so
         (table, [*FOLDS, "--gaze.boxes", "attention"], "unreadable_mask"),
         (merge, FOLDS, None),
     ],

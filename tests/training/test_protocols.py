@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from radgaze.cli.compare import compare_and_report
 from radgaze.cli.evaluate import evaluate_and_report
 from radgaze.errors import UserError
-from radgaze.evaluation import EvaluationOptions
+from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
@@ -105,7 +105,7 @@ def test_runs_of_different_splits_are_not_compared(config: Configure, tmp_path: 
     for fold in (0, 1):
         split = {"kind": "folds", "folds": 3, "fold": fold}
         run = train(config("baseline", split=split, trainer={"max_epochs": 1}), tmp_path / str(fold))
-        evaluate_and_report(run, EvaluationOptions(resamples=20))
+        evaluate(run, EvaluationOptions(resamples=20))
         runs.append(run)
     with pytest.raises(UserError, match="different test cases"):
         compare_and_report(runs, tmp_path / "compared")
@@ -139,7 +139,7 @@ def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(
     run = train(config("baseline", "faithful"), tmp_path / "run")
     kept = sorted(path.name for path in (run.path / "checkpoints").iterdir())
     assert kept == ["before-last.ckpt", "epoch-000.ckpt", "epoch-001.ckpt", "last.ckpt"]
-    evaluate_and_report(run, EvaluationOptions(resamples=20))
+    evaluate(run, EvaluationOptions(resamples=20))
     metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["settings"]["interval"] == "paper"
     assert metrics["test"]["auc"] == metrics["test"]["auc_paper"]

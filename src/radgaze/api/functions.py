@@ -278,6 +278,27 @@ def audit(run: AnyRun, out: PathLike | None = None, **options: object) -> Audit:
         return measure(run, Path(folder) / "audit", chosen)
 
 
+def inspect(store: Store | PathLike, out: PathLike | None = None, **options: object) -> Path:
+    """Show the content of a store on a page, as `radgaze inspect` does; return the page's path.
+
+    Args:
+        store: The store, or its folder.
+        out: Folder for inspect.html, inspect.json and figures; None for a temporary one, which is removed at
+            the end of Python.
+        **options: Fields of `InspectOptions`.
+
+    Raises:
+        UserError: There is no such option, or no store.
+    """
+    from radgaze.inspecting.options import InspectOptions
+    from radgaze.reporting.inspection import inspection_page
+    from radgaze.store.store import Store
+
+    chosen = made(InspectOptions, options, "inspect")
+    opened = Store.open(store) if isinstance(store, str | Path) else store
+    return inspection_page(opened, _temporary() / "inspection" if out is None else Path(out), chosen)[1]
+
+
 def report(run: AnyRun) -> Path:
     """Write the report of an evaluated run, one page that needs no network; return its path.
 

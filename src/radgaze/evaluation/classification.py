@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import polars as pl
 
 from radgaze.evaluation.metrics import multilabel
-from radgaze.evaluation.metrics.classification import METRICS
+from radgaze.evaluation.metrics.classification import METRICS, measure
 from radgaze.evaluation.options import Interval
 from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics.auc_intervals import auc_interval, placed
 from radgaze.evaluation.statistics.resampling import (
     Estimate,
+    Floats,
     Resampling,
-    Statistic,
-    estimates,
+    joint_estimates,
     of_patients,
 )
 
@@ -47,15 +46,21 @@ def class_estimates(
     Returns:
         The estimates by metric and class, or metric and `MACRO`.
     """
-    statistics: dict[tuple[str, str], Statistic] = {}
-    for name in classes:
-        labels = predictions[f"label_{name}"].to_numpy()
-        scores = predictions[f"probability_{name}"].to_numpy()
-        for metric in metrics:
-            statistics[metric, name] = partial(METRICS[metric].function, labels, scores)
+    columns = {
+        name: (predictions[f"label_{name}"].to_numpy(), predictions[f"probability_{name}"].to_numpy())
+        for name in classes
+    }
+
+    def figures(weights: Floats) -> dict[tuple[str, str], Floats]:
+        return {
+            (metric, name): figure
+            for name, (labels, scores) in columns.items()
+            for metric, figure in measure(metrics, labels, scores, weights).items()
+        }
+
     by_class = {
         (metric, name): replace(estimate, centred=METRICS[metric].centred)
-        for (metric, name), estimate in estimates(statistics, predictions.height, resampling).items()
+        for (metric, name), estimate in joint_estimates(figures, predictions.height, resampling).items()
     }
     averaged = multilabel.averaged(predictions, classes)
     for metric in metrics:

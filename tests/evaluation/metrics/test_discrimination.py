@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from radgaze.evaluation.metrics.classification import METRICS, measure
 from radgaze.evaluation.metrics.discrimination import (
     auc,
     average_precision,
@@ -50,6 +51,16 @@ def test_weights_count_a_case_as_often_as_they_say() -> None:
         y, s = np.repeat(labels, times), np.repeat(scores, times)
         by_sklearn = roc_auc_score(y, s), average_precision_score(y, s), sensitivity_by_sklearn(y, s, 0.9)
         np.testing.assert_allclose([of_all[row] for of_all in found], by_sklearn, rtol=1e-12)
+
+
+def test_metrics_that_share_their_counts_equal_those_that_do_not() -> None:
+    draw = np.random.default_rng(2)
+    labels, scores = draw.integers(0, 2, 60), draw.random(60).round(1)
+    weights = draw.integers(0, 3, (5, 60)).astype(np.float64)
+    together = measure(tuple(METRICS), labels, scores, weights)
+    assert list(together) == list(METRICS)
+    for name, metric in METRICS.items():
+        np.testing.assert_array_equal(together[name], metric.function(labels, scores, weights))
 
 
 def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:

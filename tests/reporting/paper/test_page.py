@@ -1,6 +1,5 @@
 import csv
 import re
-from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
 
@@ -11,14 +10,12 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from radgaze.errors import UserError
-from radgaze.evaluation.results import EvaluationSettings
 from radgaze.experiments import faithful
-from radgaze.reporting.case_panels import Case
 from radgaze.reporting.gallery import Draw
 from radgaze.reporting.paper import Results, published_results, write
 from radgaze.reporting.wording import number
 from radgaze.runs.run import Run
-from tests.reporting.fakes import CLASSES, draw
+from tests.reporting.fakes import CLASSES, draw, gone
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.reporting.paper.grids import REASON, grid
 from tests.store.cohorts import contents
@@ -44,11 +41,6 @@ def results(folder: Path) -> Results:
 @pytest.fixture(scope="module")
 def page(results: Results, folder: Path) -> str:
     return written(results, folder / "out")
-
-
-def gone(run: Run, ids: Sequence[str], settings: EvaluationSettings) -> list[Case]:
-    """Pictures take longer than all else: where they do not matter, the store is gone."""
-    raise UserError("the store is gone")
 
 
 def values(out: Path, number: int) -> dict[tuple[str, str], dict[str, str]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radgaze import models
-from radgaze.console import Bar, progress
+from radgaze.console import Bar, note, progress
 from radgaze.errors import UserError
 from radgaze.evaluation.audit import confounders
 from radgaze.evaluation.audit.confounders import Confounder
@@ -145,6 +145,8 @@ def draw(run: Run, options: AuditOptions) -> Sample:
     table = run.predictions().filter(pl.col("split") == options.split)
     if table.is_empty():
         raise UserError(f"{run.path} has no predictions of the {options.split} cases")
+    if table.height < options.cases != AuditOptions.cases:
+        note(f"the {options.split} split has {table.height:,} cases, not {options.cases:,}: all are audited")
     order = np.random.default_rng(options.seed).permutation(table.height)
     probed = table[np.sort(order[: min(options.cases, options.probed)])]
     labels = [f"label_{name}" for name in run.classes]

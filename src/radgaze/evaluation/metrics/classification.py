@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,10 +23,12 @@ class ClassMetric(Metric):
     Attributes:
         function: Function of labels (n,), probabilities (n,) and case weights (R, n) that returns the metric
             for each row of weights, (R,).
+        of_counts: The same function of `discrimination.counts_above`, which metrics share; None for none.
         centred: Whether it is higher on resamples, in which cases repeat, see `Estimate.centred`.
     """
 
     function: Callable[[ArrayLike, ArrayLike, ArrayLike | None], NDArray[np.float64]]
+    of_counts: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]] | None = None
     centred: bool = False
 
 
@@ -35,6 +37,7 @@ METRICS: dict[str, ClassMetric] = {
         title="AUC",
         words="Area under the ROC curve of the class against the rest. 0.5 is chance.",
         function=discrimination.auc,
+        of_counts=discrimination.auc_of_counts,
         chance=0.5,
         bounds=(0.0, 1.0),
     ),
@@ -42,12 +45,14 @@ METRICS: dict[str, ClassMetric] = {
         title="average precision",
         words="Mean precision over the recall. The share of the class is chance.",
         function=discrimination.average_precision,
+        of_counts=discrimination.average_precision_of_counts,
         bounds=(0.0, 1.0),
     ),
     "sensitivity_at_specificity": ClassMetric(
         title=f"sensitivity at {SPECIFICITY:.0%} specificity",
         words="Highest sensitivity of a threshold with this specificity or more.",
         function=partial(discrimination.sensitivity_at_specificity, specificity=SPECIFICITY),
+        of_counts=partial(discrimination.sensitivity_of_counts, specificity=SPECIFICITY),
         bounds=(0.0, 1.0),
     ),
     "brier": ClassMetric(
@@ -67,3 +72,25 @@ METRICS: dict[str, ClassMetric] = {
     ),
 }
 """Metrics of each class and of their macro mean; `SplitResults` has a field for each, in the same order."""
+
+
+def measure(
+    names: Sequence[str], labels: ArrayLike, scores: ArrayLike, weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Compute metrics by name; those that are functions of the same counts share them.
+
+    Args:
+        names: Names of `METRICS`.
+        labels: Labels of shape (n,), 1 for the class and 0 for the rest.
+        scores: Probabilities of shape (n,).
+        weights: Number of times that each case counts, of shape (R, n).
+    """
+    counts, figures = None, {}
+    for name in names:
+        metric = METRICS[name]
+        if metric.of_counts is None:
+            figures[name] = metric.function(labels, scores, weights)
+            continue
+        counts = discrimination.counts_above(labels, scores, weights) if counts is None else counts
+        figures[name] = metric.of_counts(*counts)
+    return figures

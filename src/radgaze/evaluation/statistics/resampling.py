@@ -23,7 +23,7 @@ Statistic = Callable[[Floats], Floats]
 """Function of case weights (R, n) that returns a figure for each row, (R,)."""
 
 LEVEL = 0.95
-_CHUNK = 4_000_000  # weights held at once: 32 MB
+_CHUNK = 1_000_000  # weights held at once: 8 MB
 
 
 class Resampling(Protocol):
@@ -192,14 +192,29 @@ def estimates(statistics: Mapping[Key, Statistic], cases: int, resampling: Resam
         cases: Number of cases n.
         resampling: Resampling of these cases.
     """
-    whole = np.ones((1, cases))
-    resampled: dict[Key, list[Floats]] = {name: [] for name in statistics}
+    return joint_estimates(
+        lambda weights: {key: statistic(weights) for key, statistic in statistics.items()}, cases, resampling
+    )
+
+
+def joint_estimates(
+    statistics: Callable[[Floats], Mapping[Key, Floats]], cases: int, resampling: Resampling
+) -> dict[Key, Estimate]:
+    """Compute statistics that share a part of their computation on all cases and on each resample.
+
+    Args:
+        statistics: Function of case weights (R, n) that returns figures (R,) by key.
+        cases: Number of cases n.
+        resampling: Resampling of these cases.
+    """
+    whole = statistics(np.ones((1, cases)))
+    resampled: dict[Key, list[Floats]] = {key: [] for key in whole}
     for weights in resampling.chunks():
-        for name, statistic in statistics.items():
-            resampled[name].append(statistic(weights))
+        for key, figures in statistics(weights).items():
+            resampled[key].append(figures)
     return {
-        name: Estimate(float(statistic(whole)[0]), np.concatenate([np.empty(0), *resampled[name]]))
-        for name, statistic in statistics.items()
+        key: Estimate(float(figure[0]), np.concatenate([np.empty(0), *resampled[key]]))
+        for key, figure in whole.items()
     }
 
 
