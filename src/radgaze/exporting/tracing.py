@@ -6,15 +6,18 @@ differentiation runs it: the derivative of a convolution is a transposed convolu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch._decomp import decomposition_table
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from radgaze.attribution.tracing import tracing
 
@@ -55,11 +58,26 @@ def traced(
     record = make_fx(
         function, tracing_mode="symbolic", decomposition_table=TABLE, _allow_non_fake_inputs=True
     )
-    with tracing():
+    # The derivatives of the fused attention, and of a pooling in deterministic mode, are torch's alone.
+    with tracing(), indeterministic(), sdpa_kernel(SDPBackend.MATH):
         graph: GraphModule = record(*fakes)
     if shapes.replacements and any(size.is_number for size in shapes.replacements.values()):
         raise NotDynamicError("an operation fixes the number of images")
     return graph
+
+
+@contextmanager
+def indeterministic() -> Iterator[None]:
+    """Let torch choose among its algorithms, as in a process that has trained no network."""
+    before, only_warns = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=only_warns)
 
 
 def _context(x: Tensor, dims: frozenset[int]) -> StatelessSymbolicContext[object, object]:
@@ -101,6 +119,35 @@ def _convolution_backward(  # many arguments: those of torch's operation
     return aten.convolution(grad, weight, None, stride, padding, dilation, True, rest, groups), None, None
 
 
+def _avg_pool2d_backward(  # many arguments: those of torch's operation
+    grad: Tensor,
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:
+    """The gradient of a pooling: each value, over the number that it is the mean of, to each of them."""
+    kernel = [kernel_size[-2 % len(kernel_size)], kernel_size[-1]]
+    stride = [stride[-2 % len(stride)], stride[-1]] if stride else kernel
+    edge = [padding[-2 % len(padding)], padding[-1]]
+    rows, columns = x.shape[-2:]
+    ones, outside = x.new_ones(1, 1, rows, columns), edge
+    if count_include_pad:
+        ones, outside = F.pad(ones, (edge[1], edge[1], edge[0], edge[0]), value=1.0), [0, 0]
+    number = F.avg_pool2d(ones, kernel, stride, outside, ceil_mode, True, divisor_override=1)
+    share = grad / (number if divisor_override is None else divisor_override)
+    rest = [
+        x.shape[-2 + i] - ((grad.shape[-2 + i] - 1) * stride[i] - 2 * edge[i] + kernel[i]) for i in (0, 1)
+    ]
+    each = x.new_ones(x.shape[1], 1, *kernel)
+    beyond = [max(size, 0) for size in rest]  # `ceil_mode` has windows that reach beyond the edge
+    made = aten.convolution(share, each, None, stride, edge, [1, 1], True, beyond, x.shape[1])
+    return made[..., :rows, :columns]
+
+
 TABLE: dict[torch._ops.OpOverload, Callable[..., object]] = {
     **{
         op: steps
@@ -108,5 +155,6 @@ TABLE: dict[torch._ops.OpOverload, Callable[..., object]] = {
         if isinstance(op, torch._ops.OpOverload) and "backward" in str(op)
     },
     aten.convolution_backward.default: _convolution_backward,
+    aten.avg_pool2d_backward.default: _avg_pool2d_backward,
 }
 """Derivatives, in operations that other software has."""
