@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -104,81 +105,83 @@ def test_other_software_predicts_a_dicom_file_by_what_the_json_says(
     np.testing.assert_allclose(answer["calibrated"], odds / odds.sum(1, keepdims=True), atol=1e-5)
 
 
+SCRIPT = """
+import json, sys, torch
+sys.path.insert(0, sys.argv[1])
+from preparation import prepared
+answers = []
+for folder in sys.argv[1:3]:
+    about = json.load(open(folder + "/model.json", encoding="utf-8"))
+    path = folder + "/" + about["file"]
+    model = torch.jit.load(path) if path.endswith(".ts") else torch.export.load(path).module()
+    images = torch.stack([torch.from_numpy(prepared(file, about["preparation"])) for file in sys.argv[3:]])
+    with torch.no_grad():
+        made = model(images)
+    answers.append({name: x.tolist() for name, x in zip(about["outputs"], made, strict=True)})
+print(json.dumps(answers))
+"""
+
+
 def test_torchscript_and_torch_export_run_without_radgaze(run: Run, tmp_path: Path, archive: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import json, sys, torch\n"
-        "sys.path.insert(0, sys.argv[1])\n"
-        "from preparation import prepared\n"
-        "about = json.load(open(sys.argv[1] + '/model.json', encoding='utf-8'))\n"
-        "path = sys.argv[1] + '/' + about['file']\n"
-        "ts = path.endswith('.ts')\n"
-        "model = torch.jit.load(path) if ts else torch.export.load(path).module()\n"
-        "images = [torch.from_numpy(prepared(f, about['preparation'])) for f in sys.argv[2:]]\n"
-        "with torch.no_grad():\n"
-        "    print(json.dumps(model(torch.stack(images))[0].tolist()))\n",
-        encoding="utf-8",
-    )
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     files = files_of(archive)
-    for to in ("torchscript", "pt2"):
-        made = exported(run, tmp_path / to, to)
-        answer = json.loads(alone(script, made.path, *files))
-        np.testing.assert_allclose(answer, predict(run, files, CPU).probabilities, atol=1e-5)
+    script = exported(run, tmp_path / "script", "torchscript")
+    pt2 = exported(run, tmp_path / "pt2", "pt2", heatmap="none")
+    assert set(script.outputs) - set(pt2.outputs) == {"heatmap"}
+    predicted = predict(run, files, CPU)
+    for answer in json.loads(alone(tmp_path / "script.py", script.path, pt2.path, *files)):
+        np.testing.assert_allclose(answer["probabilities"], predicted.probabilities, atol=1e-5)
+        assert predicted.accept is not None
+        assert answer["accept"] == predicted.accept.tolist()
 
 
-@pytest.mark.parametrize(
-    ("experiment", "given", "options", "outputs"),
-    [
-        (
-            "no_decoder",
-            {"input": {"size": 64}},
-            {"heatmap": "cam", "target": "all"},
-            {"probabilities", "logits", "heatmap"},
-        ),
-        (
-            "set3_guided",
-            {"objective": {"classification": "sigmoid"}},
-            {"heatmap": "grad_cam", "target": "CHF"},
-            {"probabilities", "logits", "mask", "heatmap"},
-        ),
-        (
-            "pylon",
-            {"input": {"size": 64}},
-            {"heatmap": "pylon"},
-            {"probabilities", "logits", "mask", "heatmap"},
-        ),
-        (
-            "no_decoder",
-            {"model": {"encoder": "tu-test_vit"}},
-            {"heatmap": "auto"},
-            {"probabilities", "logits", "heatmap"},
-        ),
-    ],
-    ids=["no_decoder", "multi_label", "pylon", "vit"],
-)
-def test_other_networks_are_exported(
-    experiment: str,
-    given: dict[str, Any],
-    options: dict[str, Any],
-    outputs: set[str],
-    store: Store,
-    tmp_path: Path,
-) -> None:
-    made = exported(trained(store, tmp_path / "run", experiment, **given), tmp_path / "out", **options)
-    assert set(made.outputs) == outputs
+def test_an_archive_of_torch_export_has_no_pickle(run: Run, tmp_path: Path) -> None:
+    made = exported(run, tmp_path / "pt2", "pt2", heatmap="none")
+    with zipfile.ZipFile(made.path / "model.pt2") as archive:
+        names = archive.namelist()
+        assert any("weight" in name for name in names)
+        for name in names:
+            content = archive.read(name)
+            assert not content or not name.endswith((".pkl", ".pt", ".pth")), name
+            assert not content.startswith((b"\x80\x02", b"\x80\x04", b"\x80\x05", b"PK")), name
+
+
+OTHERS = {
+    "no_decoder": ("no_decoder", {"input": {"size": 64}}, "cam", "all"),
+    "multi_label": ("set3_guided", {"objective": {"classification": "sigmoid"}}, "grad_cam", "CHF"),
+    "pylon": ("pylon", {"input": {"size": 64}}, "pylon", "predicted"),
+    "vit": ("no_decoder", {"model": {"encoder": "tu-test_vit"}}, "auto", "predicted"),
+    "relevance": ("no_decoder", {"model": {"encoder": "tu-test_vit"}}, "relevance", "predicted"),
+    "resnet": ("no_decoder", {"model": {"encoder": "resnet18"}}, "guided_backprop", "predicted"),
+}
+
+
+@pytest.mark.parametrize("to", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks_are_exported(name: str, to: str, store: Store, tmp_path: Path) -> None:
+    experiment, given, heatmap, target = OTHERS[name]
+    run = trained(store, tmp_path / "run", experiment, **given)
+    made = exported(run, tmp_path / "out", to, heatmap=heatmap, target=target)
+    masks = {"mask"} if experiment in {"set3_guided", "pylon"} else set()
+    assert set(made.outputs) == {"probabilities", "logits", "heatmap"} | masks
     assert made.check is not None
     assert max(made.check.largest_difference.values()) <= 1e-4
 
 
+@pytest.mark.parametrize("to", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rule", ["mean", "majority"])
-def test_a_vote_is_one_graph(rule: Any, run: Run, store: Store, tmp_path: Path) -> None:
-    other = trained(store, tmp_path / "other", seed=7)
+def test_a_vote_is_one_graph(rule: Any, to: str, run: Run, other: Run, tmp_path: Path) -> None:
     vote = make_vote([run, other], VoteOptions(tmp_path / "vote", rule=rule))
-    made = exported(vote, tmp_path / "out", heatmap="guided_backprop")
+    made = exported(vote, tmp_path / "out", to, heatmap="guided_backprop")
     assert made.outputs == ("probabilities", "mask", "heatmap")
     with pytest.raises(UserError, match="is a vote and has no weights of its own"):
         exported(vote, tmp_path / "hub", "hub")
     assert not (tmp_path / "hub").exists()
+
+
+@pytest.fixture(scope="module")
+def other(store: Store, archive: Path) -> Run:
+    return trained(store, archive / "other", seed=7)
 
 
 def test_a_hub_folder_is_loaded_again(run: Run, store: Store, tmp_path: Path) -> None:
@@ -215,6 +218,25 @@ def test_a_file_that_computes_something_else_is_not_left_behind(
     with pytest.raises(UserError, match=r"the output probabilities .* differs from the run's by"):
         exported(run, tmp_path / "new" / "out", "pt2", heatmap="none")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_heatmap_that_a_format_cannot_hold_is_left_out_or_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = exporting.write_torchscript
+
+    def picky(model: Any, path: Path) -> Any:
+        if model.method is not None:
+            raise RuntimeError("step 3/3") from ValueError("no function for\nthis operation")
+        return write(model, path)
+
+    monkeypatch.setattr(exporting, "write_torchscript", picky)
+    words = "heatmap grad_cam cannot be written as torchscript: no function for this operation$"
+    with pytest.raises(UserError, match=words):
+        exported(run, tmp_path / "named", "torchscript", heatmap="grad_cam")
+    assert not (tmp_path / "named").exists()
+    assert "heatmap" not in exported(run, tmp_path / "auto", "torchscript").outputs
+    assert "the heatmap is left out" in capsys.readouterr().err
 
 
 def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radgaze.console import note, progress
+from radgaze.errors import UserError
 from radgaze.exporting import shipped
 from radgaze.exporting.about import about
 from radgaze.exporting.card import card
@@ -15,7 +16,7 @@ from radgaze.exporting.files import write_onnx, write_pt2, write_torchscript
 from radgaze.exporting.folder import check_new, new_folder
 from radgaze.exporting.hub import write_hub
 from radgaze.exporting.monai_bundle import write_bundle
-from radgaze.exporting.network import Exported, check_target, exported
+from radgaze.exporting.network import Exported, check_target, exported, first_cause
 from radgaze.exporting.options import AUTO, NONE, CardOptions, ExportOptions
 from radgaze.files import write_text
 from radgaze.records import as_json
@@ -23,6 +24,10 @@ from radgaze.runs.run import Run
 
 ABOUT, CHECK, CARD = "model.json", "check.json", "README.md"
 PREPARATION = "preparation.py"
+
+
+class FormatError(UserError):
+    """Error about a graph that torch cannot write in a format."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +68,10 @@ def export(run: Run, options: ExportOptions) -> Export:
     while True:
         try:
             return _export(run, options, text)
-        except CheckError as error:
-            if error.name != "heatmap" or options.heatmap != AUTO:
+        except (CheckError, FormatError) as error:
+            if options.heatmap != AUTO or (isinstance(error, CheckError) and error.name != "heatmap"):
                 raise
-            note(f"{error}: it is left out")
+            note(f"{error}; the heatmap is left out")
             options = replace(options, heatmap=NONE)
 
 
@@ -75,7 +80,12 @@ def _export(run: Run, options: ExportOptions, text: str) -> Export:
         model = exported(run, options)
         bar.advance()
         with new_folder(options.out) as folder:
-            check = _written(model, options, folder, text)
+            try:
+                check = _written(model, options, folder, text)
+            except (UserError, OSError):
+                raise
+            except Exception as error:  # of torch's writers; their classes are many
+                raise _refused(model, options, error) from error
             bar.advance(2)
     rule = model.predictor.referral
     if rule is not None and rule.magnitude:
@@ -84,6 +94,11 @@ def _export(run: Run, options: ExportOptions, text: str) -> Export:
             "graph"
         )
     return Export(Path(options.out), check, model.outputs)
+
+
+def _refused(model: Exported, options: ExportOptions, error: Exception) -> FormatError:
+    what = "network" if model.method is None else f"network with the heatmap {model.method}"
+    return FormatError(f"this {what} cannot be written as {options.to}: {first_cause(error)}")
 
 
 def _written(model: Exported, options: ExportOptions, folder: Path, text: str) -> Check:

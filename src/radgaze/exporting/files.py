@@ -97,7 +97,7 @@ def _is_variadic(graph: GraphModule) -> bool:
 
 
 def for_tracing(graph: GraphModule) -> GraphModule:
-    """The graph with methods of tensors where a number of images is asked for or used.
+    """The graph with torch's methods and functions where a number of images is asked for or used.
 
     A TorchScript trace records these, and takes the numbers that operations of `torch.ops` get as constants.
     """
@@ -105,6 +105,8 @@ def for_tracing(graph: GraphModule) -> GraphModule:
     for node in made.graph.nodes:
         if node.target in _METHODS:
             node.op, node.target = "call_method", _METHODS[node.target]
+        elif node.target in _FUNCTIONS:
+            node.target = _FUNCTIONS[node.target]
     made.recompile()
     return made
 
@@ -117,6 +119,12 @@ _METHODS = {
     torch.ops.aten.new_zeros.default: "new_zeros",
     torch.ops.aten.new_ones.default: "new_ones",
     torch.ops.aten.new_full.default: "new_full",
+}
+
+_FUNCTIONS = {
+    torch.ops.aten.full.default: torch.full,
+    torch.ops.aten.zeros.default: torch.zeros,
+    torch.ops.aten.ones.default: torch.ones,
 }
 
 

@@ -120,7 +120,7 @@ def _with_heatmap(
     except UserError as error:
         reason = str(error)
     except Exception as error:  # of the tracer: torch's classes for what it cannot record are many
-        reason = f"the heatmap {method} of this network cannot be recorded as a graph: {_one_line(error)}"
+        reason = f"the heatmap {method} of this network cannot be recorded as a graph: {first_cause(error)}"
     if named:
         raise UserError(f"{reason}; {_instead(run, predictor, method)}")
     note(f"{reason}; the graph has no heatmap")
@@ -191,7 +191,7 @@ def _recorded(
         if heatmaps is not None:
             raise
         raise UserError(
-            f"the network of {run.path} cannot be recorded as a graph: {_one_line(error)}; "
+            f"the network of {run.path} cannot be recorded as a graph: {first_cause(error)}; "
             "set `to=hub`, whose folder radgaze loads"
         ) from error
     inputs = ("image", "gaze")[: len(example)]
@@ -199,7 +199,10 @@ def _recorded(
     return Exported(run, predictor, serving, graph, inputs, example, dynamic, method, options.target, create)
 
 
-def _one_line(error: Exception) -> str:
+def first_cause(error: BaseException) -> str:
+    """The innermost cause of an error of torch's tools, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return " ".join((str(error) or type(error).__name__).split())[:300]
 
 

@@ -58,7 +58,7 @@ def traced(
     record = make_fx(
         function, tracing_mode="symbolic", decomposition_table=TABLE, _allow_non_fake_inputs=True
     )
-    # The derivatives of the fused attention, and of a pooling in deterministic mode, are torch's alone.
+    # The derivative of the fused attention is torch's alone, as are those of its deterministic mode.
     with tracing(), indeterministic(), sdpa_kernel(SDPBackend.MATH):
         graph: GraphModule = record(*fakes)
     if shapes.replacements and any(size.is_number for size in shapes.replacements.values()):
@@ -119,6 +119,14 @@ def _convolution_backward(  # many arguments: those of torch's operation
     return aten.convolution(grad, weight, None, stride, padding, dilation, True, rest, groups), None, None
 
 
+def _max_pool2d_backward(grad: Tensor, x: Tensor, *others: object) -> Tensor:
+    """The gradient of a pooling: each value to the place of the largest, the last argument."""
+    places = others[-1]
+    assert isinstance(places, Tensor)
+    made = torch.zeros_like(x).flatten(2).scatter_add(2, places.flatten(2), grad.flatten(2))
+    return made.reshape(x.shape)
+
+
 def _avg_pool2d_backward(  # many arguments: those of torch's operation
     grad: Tensor,
     x: Tensor,
@@ -156,5 +164,6 @@ TABLE: dict[torch._ops.OpOverload, Callable[..., object]] = {
     },
     aten.convolution_backward.default: _convolution_backward,
     aten.avg_pool2d_backward.default: _avg_pool2d_backward,
+    aten.max_pool2d_with_indices_backward.default: _max_pool2d_backward,
 }
 """Derivatives, in operations that other software has."""
