@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch._decomp import decomposition_table
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -142,11 +141,12 @@ def _avg_pool2d_backward(  # many arguments: those of torch's operation
     stride = [stride[-2 % len(stride)], stride[-1]] if stride else kernel
     edge = [padding[-2 % len(padding)], padding[-1]]
     rows, columns = x.shape[-2:]
-    ones, outside = x.new_ones(1, 1, rows, columns), edge
-    if count_include_pad:
-        ones, outside = F.pad(ones, (edge[1], edge[1], edge[0], edge[0]), value=1.0), [0, 0]
-    number = F.avg_pool2d(ones, kernel, stride, outside, ceil_mode, True, divisor_override=1)
-    share = grad / (number if divisor_override is None else divisor_override)
+    sides = [
+        _number(grad.shape[-2 + i], x.shape[-2 + i], kernel[i], stride[i], edge[i], count_include_pad)
+        for i in (0, 1)
+    ]
+    number = torch.tensor(sides[0])[:, None] * torch.tensor(sides[1])
+    share = grad / (number.to(x.dtype) if divisor_override is None else divisor_override)
     rest = [
         x.shape[-2 + i] - ((grad.shape[-2 + i] - 1) * stride[i] - 2 * edge[i] + kernel[i]) for i in (0, 1)
     ]
@@ -154,6 +154,15 @@ def _avg_pool2d_backward(  # many arguments: those of torch's operation
     beyond = [max(size, 0) for size in rest]  # `ceil_mode` has windows that reach beyond the edge
     made = aten.convolution(share, each, None, stride, edge, [1, 1], True, beyond, x.shape[1])
     return made[..., :rows, :columns]
+
+
+def _number(count: int, size: int, kernel: int, stride: int, edge: int, with_edge: bool) -> list[int]:
+    """How many places along a side each mean is of. onnxruntime's pooling cannot count them."""
+    starts = [stride * k - edge for k in range(count)]
+    ends = [min(start + kernel, size + edge) for start in starts]
+    if with_edge:
+        return [end - start for start, end in zip(starts, ends, strict=True)]
+    return [min(end, size) - max(start, 0) for start, end in zip(starts, ends, strict=True)]
 
 
 TABLE: dict[torch._ops.OpOverload, Callable[..., object]] = {

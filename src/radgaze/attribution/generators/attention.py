@@ -85,9 +85,11 @@ def _read_from(gradient: Tensor, grid: TokenGrid, place: Tensor) -> Tensor:
     if not grid.prefix:
         return patches
     read = (gradient != 0).any(-1).any(1).any(0)
+    of_patches, of_prefix = (read & patches).any(), read & ~patches
     # The score may depend on none, as in a block that drop-path leaves out.
-    prefix = torch.where(read.any(), read & ~patches, place == 0)
-    return torch.where((read & patches).any(), patches, prefix)
+    of_none = ~read.any() & (place == 0)
+    # Not `where`, which onnxruntime lacks for truth values.
+    return (of_patches & patches) | (~of_patches & (of_prefix | of_none))
 
 
 @register("attention", title="Attention, last block (of no class)")
