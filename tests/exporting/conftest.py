@@ -32,7 +32,7 @@ def store(archive: Path) -> Store:
 def trained(store: Store, out: Path, experiment: str = "set3_guided", **given: Any) -> Run:
     """A run of one epoch."""
     one = {"trainer": {**TINY["trainer"], "max_epochs": 1}}
-    wanted = experiments.merge(experiments.merge(TINY, one), given)
+    wanted: dict[str, Any] = experiments.merge(experiments.merge(TINY, one), given)
     return train(settings.resolve(experiment, data=str(store.path), **wanted), out)
 
 

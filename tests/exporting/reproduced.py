@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 import pydicom
 from PIL import Image
 

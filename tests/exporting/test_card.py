@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -83,7 +84,7 @@ def test_a_card_names_no_patient_case_or_place(evaluated: Run, store: Store) -> 
 def test_a_hub_reads_the_header(evaluated: Run) -> None:
     from huggingface_hub import ModelCard
 
-    data = ModelCard(card(evaluated)).data
+    data: Any = ModelCard(card(evaluated)).data
     assert data.library_name == "radgaze"
     assert data.eval_results is not None
     assert {result.metric_type for result in data.eval_results} >= {"roc_auc", "brier_score"}

@@ -15,7 +15,7 @@ import torch
 
 from radgaze import models
 from radgaze.errors import UserError
-from radgaze.exporting import export as exporting
+from radgaze.exporting import files
 from radgaze.exporting.export import Export, export
 from radgaze.exporting.files import run_onnx
 from radgaze.exporting.folder import PART, new_folder
@@ -100,9 +100,9 @@ def test_onnx_computes_what_the_run_predicts_and_explains(onnx: Export, run: Run
 def test_other_software_predicts_a_dicom_file_by_what_the_json_says(
     onnx: Export, run: Run, archive: Path
 ) -> None:
-    files = files_of(archive)
-    answer = json.loads(alone(Path(reproduced.__file__), onnx.path, *files))
-    prediction = predict(run, files, CPU)
+    images = files_of(archive)
+    answer = json.loads(alone(Path(reproduced.__file__), onnx.path, *images))
+    prediction = predict(run, images, CPU)
     np.testing.assert_allclose(answer["probabilities"], prediction.probabilities, atol=1e-5)
     assert answer["classes"] == list(run.classes)
     assert (
@@ -133,11 +133,11 @@ print(json.dumps({name: x.tolist() for name, x in zip(about["outputs"], made, st
 @pytest.mark.parametrize("to", ["torchscript", pytest.param("pt2", marks=pytest.mark.slow)])
 def test_torch_runs_a_file_without_radgaze(to: str, run: Run, tmp_path: Path, archive: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
-    files = files_of(archive)
+    images = files_of(archive)
     made = exported(run, tmp_path / "out", to)
     assert made.outputs == ("probabilities", "logits", "mask", "heatmap", "uncertainty", "accept")
-    answer = json.loads(alone(tmp_path / "script.py", made.path, *files))
-    predicted = predict(run, files, CPU)
+    answer = json.loads(alone(tmp_path / "script.py", made.path, *images))
+    predicted = predict(run, images, CPU)
     np.testing.assert_allclose(answer["probabilities"], predicted.probabilities, atol=1e-5)
     assert predicted.accept is not None
     assert answer["accept"] == predicted.accept.tolist()
@@ -154,7 +154,7 @@ def test_an_archive_of_torch_export_has_no_pickle(plain: Run, tmp_path: Path) ->
             assert not content.startswith((b"\x80\x02", b"\x80\x04", b"\x80\x05", b"PK")), name
 
 
-OTHERS = {
+OTHERS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "no_decoder": ("no_decoder", {"input": {"size": 64}}, "cam", "all"),
     "multi_label": ("set3_guided", {"objective": {"classification": "sigmoid"}}, "grad_cam", "CHF"),
     "pylon": ("pylon", {"input": {"size": 64}}, "pylon", "predicted"),
@@ -224,13 +224,13 @@ def test_what_cannot_be_exported_is_told_with_what_can(run: Run, tmp_path: Path)
 def test_a_file_that_computes_something_else_is_not_left_behind(
     plain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = exporting.write_pt2
+    write = files.write_pt2
 
     def wrong(model: Any, path: Path) -> Any:
         runs = write(model, path)
         return lambda arrays: {name: 1.001 * value for name, value in runs(arrays).items()}
 
-    monkeypatch.setattr(exporting, "write_pt2", wrong)
+    monkeypatch.setattr("radgaze.exporting.export.write_pt2", wrong)
     with pytest.raises(UserError, match=r"the output probabilities .* differs from the run's by"):
         exported(plain, tmp_path / "new" / "out", "pt2", heatmap="none")
     assert not (tmp_path / "new").exists()
@@ -239,14 +239,14 @@ def test_a_file_that_computes_something_else_is_not_left_behind(
 def test_a_heatmap_that_a_format_cannot_hold_is_left_out_or_told(
     plain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write = exporting.write_torchscript
+    write = files.write_torchscript
 
     def picky(model: Any, path: Path) -> Any:
         if model.method is not None:
             raise RuntimeError("step 3/3") from ValueError("no function for\nthis operation")
         return write(model, path)
 
-    monkeypatch.setattr(exporting, "write_torchscript", picky)
+    monkeypatch.setattr("radgaze.exporting.export.write_torchscript", picky)
     words = "heatmap grad_cam cannot be written as torchscript: no function for this operation$"
     with pytest.raises(UserError, match=words):
         exported(plain, tmp_path / "named", "torchscript", heatmap="grad_cam")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from radgaze.exporting.tracing import traced
 
+WEIGHT = torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(3))
 CASES: dict[str, Callable[[Tensor], Tensor]] = {
     "avg_pool": lambda x: F.avg_pool2d(x, 2),
     "avg_pool_rest": lambda x: F.avg_pool2d(x, 4, 4),
@@ -27,7 +28,6 @@ CASES: dict[str, Callable[[Tensor], Tensor]] = {
     "adaptive": lambda x: F.adaptive_avg_pool2d(x, 1),
     "attention": lambda x: F.scaled_dot_product_attention(x, x * x, x.sin()),
 }
-WEIGHT = torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch.fx import GraphModule
 from radgaze.exporting.extras import check_extras
 from radgaze.exporting.network import Exported
 
-Values: TypeAlias = NDArray[np.generic]
+Values: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = dict[str, Values]
 Runs: TypeAlias = Callable[[Arrays], Arrays]
 """A model that was written, run by the software that it is for: arrays by the names of inputs and outputs."""

@@ -79,7 +79,7 @@ def indeterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=only_warns)
 
 
-def _context(x: Tensor, dims: frozenset[int]) -> StatelessSymbolicContext[object, object]:
+def _context(x: Tensor, dims: frozenset[int]) -> StatelessSymbolicContext[..., object]:
     sizes = [DimDynamic.DYNAMIC if k in dims else DimDynamic.STATIC for k in range(x.dim())]
     return StatelessSymbolicContext(dynamic_sizes=sizes)
 
@@ -153,7 +153,8 @@ def _avg_pool2d_backward(  # many arguments: those of torch's operation
     each = x.new_ones(x.shape[1], 1, *kernel)
     beyond = [max(size, 0) for size in rest]  # `ceil_mode` has windows that reach beyond the edge
     made = aten.convolution(share, each, None, stride, edge, [1, 1], True, beyond, x.shape[1])
-    return made[..., :rows, :columns]
+    cut: Tensor = made[..., :rows, :columns]
+    return cut
 
 
 def _number(count: int, size: int, kernel: int, stride: int, edge: int, with_edge: bool) -> list[int]:
