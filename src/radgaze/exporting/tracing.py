@@ -126,7 +126,7 @@ def _max_pool2d_backward(grad: Tensor, x: Tensor, *others: object) -> Tensor:
     return made.reshape(x.shape)
 
 
-def _avg_pool2d_backward(  # many arguments: those of torch's operation
+def _avg_pool2d_backward(
     grad: Tensor,
     x: Tensor,
     kernel_size: Sequence[int],

@@ -78,8 +78,8 @@ class OfAttention(Generator):
 def _read_from(gradient: Tensor, grid: TokenGrid, place: Tensor) -> Tensor:
     """The tokens (N,) that the score is read from, given its gradient in the last block's attention.
 
-    They are all patches where it depends on what any of them has attended to; else those prefix tokens. They
-    are told apart without looking at a value, so that an export records either.
+    They are all patches where it depends on what any of them has attended to; else those prefix tokens. No
+    value is looked at, so that an export records either.
     """
     patches = place >= grid.prefix
     if not grid.prefix:
