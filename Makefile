@@ -7,6 +7,8 @@ OUT    ?= demo-out
 TESTERS ?= 2
 SECONDS ?= 300
 SEED ?= 0
+CLINIC ?= .clinic
+PORT ?= 8000
 LOWEST ?= .venv-lowest
 # Of each library what is used of it, in little time.
 LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests/dicom/test_read.py \
@@ -20,7 +22,7 @@ LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest fuzz docs lint limits language types contract bench lock clean
+.PHONY: help setup demo clinic-demo clinic-data clinic-tools test test-slow test-clinic test-lowest fuzz docs lint limits language types contract bench lock clean
 
 help:             ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,11 +41,23 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)    ## the whole way on made data: phantom, prepare, train, evaluate, compare (six minutes)
 	$(BIN)/radgaze demo --out $(OUT)
 
+clinic-demo: $(READY)  ## Orthanc, OHIF and the worker on made data, until Ctrl-C: make clinic-demo PORT=8000
+	@$(BIN)/python -m tools.clinic --folder $(CLINIC) --port $(PORT)
+
+clinic-data: $(READY)  ## what tools/clinic/compose.yaml needs: made studies, a run, OHIF
+	@$(BIN)/python -m tools.clinic --folder $(CLINIC) --prepare
+
+clinic-tools:     ## install the Debian packages that the clinic tests need and that are not there
+	@tools/clinic/install.sh
+
 test: $(READY)    ## the tests, except the slow ones, file by file on two cores (make TESTERS=8 for more)
 	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## the tests marked slow
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not clinic"
+
+test-clinic: $(READY) clinic-tools  ## the tests marked clinic, with Orthanc, OHIF and Chromium, which are installed (Debian)
+	$(BIN)/python -m pytest -m "clinic and not slow" --durations=10
 
 test-lowest: $(READY)  ## a part of the tests, with the lowest versions that pyproject.toml allows, in .venv-lowest
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --no-emit-index-url --no-annotate --no-header \
@@ -85,5 +99,5 @@ lock:             ## write requirements.lock anew from pyproject.toml
 	printf 'uv\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header - -o requirements-uv.lock
 
-clean:            ## the virtual environment and the demo's output
-	rm -rf $(VENV) $(LOWEST) $(LOWEST).txt $(OUT) site
+clean:            ## the virtual environment and the output of the demos
+	rm -rf $(CLINIC) $(VENV) $(LOWEST) $(LOWEST).txt $(OUT) site

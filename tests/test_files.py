@@ -44,6 +44,13 @@ DIRECT = {
     ("locks.py", "open"): 1,
     # Logs: lines are appended, and a line that was cut is passed over when they are read.
     ("execution/process.py", "open"): 1,
+    # The worker: a folder of results is written aside and renamed whole; SQLite writes the journal, whose
+    # file is made for its owner alone; an image from a PACS is kept only while it is read.
+    ("clinic/worker/folders.py", "open"): 1,
+    ("clinic/worker/folders.py", "rename"): 1,
+    ("clinic/worker/journal.py", "open"): 1,
+    ("clinic/worker/serving.py", "write_bytes"): 1,
+    ("clinic/objects/making.py", "write_bytes"): 1,
     # Optuna's journal, written again beside the old one by Optuna itself.
     ("tuning/study.py", "replace"): 1,
     # Within STORE.partial, which is renamed when whole: journal, pixels by their places.
@@ -86,6 +93,9 @@ READERS = {
 """What takes a file's word, and raises whatever it stumbles over."""
 
 RAW = {
+    # A cell of the record of a study, and the body of a request.
+    ("viewing/study/record.py", "json.loads"): 1,
+    ("viewing/study/pages.py", "json.loads"): 1,
     # Our own values, brought into the form that JSON gives them.
     ("evaluation/audit/cache.py", "json.loads"): 1,
     ("store/annotating.py", "json.loads"): 1,

@@ -26,6 +26,8 @@ COMPUTING = (
     "pseudo",
     "predict",
     "explain",
+    "view",
+    "worker",
 )
 
 

@@ -51,7 +51,18 @@ WANTS_A_FOLDER = {
     "export": ["export", "FILE", "--to", "hub", "--out", "out"],
     "export into a file": ["export", "run", "--to", "hub", "--out", "FILE"],
     "card": ["card", "FILE"],
+    "view": ["view", "FILE"],
+    "view two": ["view", "FILE", "FILE"],
     "report": ["report", "FILE"],
+    "study": ["study", "init", "design.yaml", "--run", "FILE"],
+    "study into a file": ["study", "init", "FILE", "--run", "run"],
+    "study results": ["study", "results", "FILE", "--out", "out"],
+    "study results into a file": ["study", "results", "record.sqlite", "--out", "FILE"],
+    "study export": ["study", "export", "FILE", "--out", "out"],
+    "study export into a file": ["study", "export", "record.sqlite", "--out", "FILE"],
+    "study gaze": ["study", "gaze", "FILE", "t.csv", "--reader", "R1", "--out", "out.csv"],
+    "worker": ["worker", "FILE", "--dicomweb", "http://127.0.0.1:9"],
+    "worker into a file": ["worker", "run", "--folder", "STORE", "--out", "FILE"],
     "demo": ["demo", "--out", "FILE"],
 }
 
@@ -88,6 +99,11 @@ WRITES = {
     "train": ["train", "--data", "STORE", "--out", "OUT", "--overwrite"],
     "phantom": ["phantom", "OUT"],
     "demo": ["demo", "--out", "OUT"],
+    "study results": ["study", "results", "record.sqlite", "--out", "OUT"],
+    "study export": ["study", "export", "record.sqlite", "--out", "OUT"],
+    "study init": ["study", "init", "OUT/design.yaml", "--run", "run"],
+    "worker": ["worker", "run", "--folder", "STORE", "--out", "OUT"],
+    "worker's journal": ["worker", "run", "--dicomweb", "http://127.0.0.1:9", "--journal", "OUT/journal"],
 }
 
 
@@ -99,7 +115,8 @@ def test_no_verb_writes_into_a_store(
     shutil.copytree(store.path, copy)
     for out in (copy, copy / "images", copy / "new"):
         places = {"OUT": str(out), "STORE": str(copy)}
-        assert main([places.get(word, word) for word in WRITES[name]]) == 2
+        words = [places.get(word, word.replace("OUT/", f"{out}/")) for word in WRITES[name]]
+        assert main(words) == 2
         assert "store" in capsys.readouterr().err
     assert verify(store.open(copy)) == []
 

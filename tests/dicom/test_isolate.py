@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from radgaze.dicom.isolate import isolated
+from radgaze.dicom.image import read_any, size_of
+from radgaze.dicom.isolate import Isolated, isolated
 from radgaze.dicom.read import DicomError, read_image
 from tests.dicom.files import write
 
@@ -115,7 +117,8 @@ def test_closing_the_iterator_ends_the_workers() -> None:
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_ends_the_run_and_its_workers() -> None:
     script = """
-from radgaze.dicom.isolate import isolated
+from radgaze.dicom.image import read_any, size_of
+from radgaze.dicom.isolate import Isolated, isolated
 if __name__ == "__main__":
     for _, worker in isolated(eval, ["__import__('os').getpid()", "__import__('time').sleep(60)"], workers=1):
         print(worker, flush=True)
@@ -150,3 +153,36 @@ def test_a_worker_killed_while_it_waits_costs_nothing() -> None:
     rest = dict(results)
     assert {first, *rest} == set(range(20))
     assert all(isinstance(pid, int) for pid in rest.values())
+
+
+def test_waiting_workers_answer_each_call_and_a_crash_costs_only_its_own() -> None:
+    called: Isolated[str, int] = Isolated(eval, workers=1, timeout=3)
+    try:
+        assert called("1 + 1") == 2
+        for deed, reason in (
+            ("__import__('os')._exit(3)", "crashed"),
+            ("__import__('os').kill(__import__('os').getpid(), 9)", "crashed"),
+            ("__import__('time').sleep(60)", "timeout"),
+            ("1 / 0", "error"),
+        ):
+            with pytest.raises(DicomError) as told:
+                called(deed)
+            assert told.value.reason == reason
+            assert called("2 + 3") == 5
+    finally:
+        called.close()
+
+
+@pytest.mark.parametrize("kind", ["dicom", "png"])
+def test_an_image_in_memory_is_read_as_its_file(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    if kind == "dicom":
+        write(path, np.arange(12, dtype=np.uint16).reshape(3, 4), bits=12)
+    else:
+        Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(path, "PNG")
+    content = path.read_bytes()
+    assert size_of(content) == size_of(path) == (3, 4)
+    np.testing.assert_array_equal(read_any(content).pixels, read_any(path).pixels)
+    for broken in (b"", content[:40], b"text"):
+        with pytest.raises(DicomError):
+            read_any(broken)

@@ -49,6 +49,9 @@ VERBS = {
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "export": "write a run as ONNX, TorchScript, a bundle of MONAI or a folder of the Hugging Face hub",
     "card": "write a run's model card",
+    "view": "open a page on which a radiologist looks at images, predictions and maps",
+    "study": "write the design of a reader study, and measure what its readers did",
+    "worker": "predict the radiographs of a PACS or folder, and store the results as DICOM, once",
     "report": "write a run's report again",
     "completion": "print the script by which a shell completes verbs and options",
     "info": "list versions, devices and extras, for a bug report",
@@ -56,8 +59,8 @@ VERBS = {
 
 
 OF_RUNS = {
-    *("evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "predict", "explain", "report"),
-    *("export", "card"),
+    *("evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "report"),
+    *("predict", "explain", "view", "worker", "export", "card"),
 }
 """Verbs that read runs, whose networks may be made by code that a run names. `train` adds --trust itself."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.guard import opened
+from radgaze.dicom.guard import Source, opened
 
 HEADER_BYTES = 64 * 2**20
 """Most bytes of a file beside its pixels."""
@@ -36,11 +35,11 @@ ITEM, END, ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x
 
 
 @contextmanager
-def opened_dicom(path: str | os.PathLike[str], max_pixels: int) -> Iterator[tuple[BinaryIO, bool]]:
+def opened_dicom(source: Source, max_pixels: int) -> Iterator[tuple[BinaryIO, bool]]:
     """Open a file that is not far larger than any image that would be read.
 
     Args:
-        path: The file.
+        source: The file.
         max_pixels: Most pixels of an image that is read.
 
     Yields:
@@ -48,7 +47,7 @@ def opened_dicom(path: str | os.PathLike[str], max_pixels: int) -> Iterator[tupl
         then has. Reading raises `too_large` after `MAX_READS` reads.
     """
     limit = 2 * max_pixels + HEADER_BYTES
-    with opened(path, limit) as file:
+    with opened(source, limit) as file:
         plain = _inflated(file, limit)
         counted = _Counted(plain or file)
         yield cast(BinaryIO, counted), plain is not None

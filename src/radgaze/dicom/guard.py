@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from pydicom.errors import InvalidDicomError
 
 from radgaze.dicom.error import DicomError
+
+Source: TypeAlias = str | os.PathLike[str] | bytes
+"""Path of a file, or the content of one that is in memory alone."""
 
 
 @contextmanager
@@ -41,18 +45,26 @@ def errors_only(otherwise: str = "the file is damaged, or not as its format says
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
+def opened(source: Source, limit: int) -> Iterator[BinaryIO]:
     """Open a file that is not empty and at most `limit` bytes long.
 
     Raises:
         DicomError: The path is no file, or its size is not allowed.
     """
-    status = Path(path).stat()
+    if isinstance(source, bytes):
+        _check_size(len(source), limit)
+        yield io.BytesIO(source)
+        return
+    status = Path(source).stat()
     if not stat.S_ISREG(status.st_mode):
         raise DicomError("not_a_file", "this is a folder or a device")
-    if status.st_size == 0:
-        raise DicomError("empty", "the file is empty")
-    if status.st_size > limit:
-        raise DicomError("too_large", f"the file is larger than {limit >> 20} MiB")
-    with Path(path).open("rb") as file:
+    _check_size(status.st_size, limit)
+    with Path(source).open("rb") as file:
         yield file
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size == 0:
+        raise DicomError("empty", "the file is empty")
+    if size > limit:
+        raise DicomError("too_large", f"the file is larger than {limit >> 20} MiB")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.guard import errors_only, opened
+from radgaze.dicom.guard import Source, errors_only, opened
 from radgaze.dicom.picture import START, is_picture, picture_size, read_picture
 from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS, read_header, read_radiograph
 from radgaze.dicom.view import Radiograph
@@ -24,11 +23,11 @@ DIRECTORY = "DICOMDIR"
 """Name of the table of contents of a medium with DICOM files (DICOM PS3.10), which is no image."""
 
 
-def read_any(path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window") -> Radiograph:
+def read_any(source: Source, *, voi: Literal["window", "none"] = "window") -> Radiograph:
     """Read an image as it is meant to be seen, by the format of its content.
 
     Args:
-        path: DICOM, PNG, JPEG or TIFF file.
+        source: DICOM, PNG, JPEG or TIFF file.
         voi: Grey scale, see `read_radiograph` and `read_picture`.
 
     Returns:
@@ -37,20 +36,20 @@ def read_any(path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "
     Raises:
         DicomError: The file cannot be read.
     """
-    if _begins_as_picture(path):
-        return Radiograph(read_picture(path, voi=voi))
-    return read_radiograph(path, voi=voi)
+    if _begins_as_picture(source):
+        return Radiograph(read_picture(source, voi=voi))
+    return read_radiograph(source, voi=voi)
 
 
-def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+def size_of(source: Source) -> tuple[int, int]:
     """Rows and columns of an image in pixels, from the file's header.
 
     Raises:
         DicomError: The header cannot be read.
     """
-    if _begins_as_picture(path):
-        return picture_size(path)
-    header = read_header(path)
+    if _begins_as_picture(source):
+        return picture_size(source)
+    header = read_header(source)
     return header.rows, header.columns
 
 
@@ -69,14 +68,14 @@ def may_be_image(path: Path) -> bool:
         return True
 
 
-def _begins_as_picture(path: str | os.PathLike[str]) -> bool:
+def _begins_as_picture(source: Source) -> bool:
     """Whether a file begins as a picture that is read, rather than as DICOM; one of neither is an error."""
-    with errors_only(), opened(path, 4 * MAX_PIXELS + HEADER_BYTES) as file:
+    with errors_only(), opened(source, 4 * MAX_PIXELS + HEADER_BYTES) as file:
         if is_picture(file):
             return True
         if _is_dicom(file.read(START)):
             return False
-    name = NAMED.get(Path(path).suffix.lower())
+    name = None if isinstance(source, bytes) else NAMED.get(Path(source).suffix.lower())
     if name is None:
         raise DicomError("not_dicom", "this is neither a DICOM file nor a PNG, JPEG or TIFF picture")
     raise DicomError(

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, Generic, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -82,6 +83,65 @@ def isolated(
                 yield suspect, DicomError("crashed", "its process died")
 
 
+class Isolated(Generic[Item, Result]):
+    """A function that runs in worker processes which wait for calls; else like `isolated`.
+
+    It may be called from several threads. `close` ends the workers.
+
+    Args:
+        function: See `isolated`.
+        workers: Number of processes.
+        timeout, memory: See `isolated`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Item], Result],
+        *,
+        workers: int,
+        timeout: float = TIMEOUT,
+        memory: int = MEMORY,
+    ) -> None:
+        self._call, self._timeout = pickle.dumps(function), timeout
+        self._settings = (workers, self._call, memory)
+        self._lock, self._pool = Lock(), _opened_pool(*self._settings)
+
+    def __call__(self, item: Item) -> Result:
+        """Call the function on an item.
+
+        Raises:
+            DicomError: The function's, or one with the reason `crashed`, `timeout`, `out_of_memory` or
+                `error`.
+        """
+        for _ in range(2):  # an item of another call may have broken the pool
+            pool = self._working()
+            try:
+                future = pool.schedule(_call, args=(self._call, item), timeout=self._timeout)
+                result = _unpacked(future)
+            except (BrokenProcessPool, RuntimeError):
+                continue
+            except TimeoutError:
+                raise DicomError("timeout", f"it took longer than {self._timeout:g} s") from None
+            except ProcessExpired:
+                break
+            if isinstance(result, DicomError):
+                raise result
+            return cast(Result, result)
+        raise DicomError("crashed", "its process died")
+
+    def close(self) -> None:
+        """End the workers."""
+        self._pool.stop()  # type: ignore[no-untyped-call]  # see `_pool`
+        self._pool.join()
+
+    def _working(self) -> ProcessPool:
+        with self._lock:
+            if not self._pool.active:
+                self.close()
+                self._pool = _opened_pool(*self._settings)
+            return self._pool
+
+
 def _run(
     call: bytes, todo: Iterator[tuple[int, Item]], workers: int, timeout: float, memory: int
 ) -> Generator[tuple[int, Any], None, list[tuple[int, Item]]]:
@@ -106,7 +166,7 @@ def _run(
             except queue.Empty:
                 break
             try:
-                result = pickle.loads(future.result())  # noqa: S301  our own worker's
+                result = _unpacked(future)
             except BrokenProcessPool:
                 break
             except TimeoutError:
@@ -135,6 +195,12 @@ def _call(call: bytes, item: object) -> bytes:
         return pickle.dumps(DicomError("error", detail))
 
 
+def _unpacked(future: Future[bytes]) -> object:
+    """Return the result of a worker."""
+    result: object = pickle.loads(future.result())  # noqa: S301  our own worker's
+    return result
+
+
 @lru_cache(maxsize=1)
 def _function(call: bytes) -> Callable[[object], object]:
     function: Callable[[object], object] = pickle.loads(call)  # noqa: S301  our own parent's
@@ -143,17 +209,21 @@ def _function(call: bytes) -> Callable[[object], object]:
 
 @contextmanager
 def _pool(workers: int, call: bytes, memory: int) -> Iterator[ProcessPool]:
-    """A pool of light processes, never forked from this one, which may hold torch and its threads."""
-    context = CONTEXT
-    if b"__main__" not in call:
-        context = type(CONTEXT)()
-        context.Process = _Process
-    pool = ProcessPool(workers, initializer=_begin, initargs=(call, memory), context=context)
+    pool = _opened_pool(workers, call, memory)
     try:
         yield pool
     finally:
         pool.stop()  # type: ignore[no-untyped-call]  # pebble types some of its functions, not this
         pool.join()
+
+
+def _opened_pool(workers: int, call: bytes, memory: int) -> ProcessPool:
+    """A pool of light processes, never forked from this one, which may hold torch and its threads."""
+    context = CONTEXT
+    if b"__main__" not in call:
+        context = type(CONTEXT)()
+        context.Process = _Process
+    return ProcessPool(workers, initializer=_begin, initargs=(call, memory), context=context)
 
 
 class _Process(CONTEXT.Process):  # type: ignore[misc]  # which class it is depends on the system

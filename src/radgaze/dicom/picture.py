@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import BinaryIO, Literal
@@ -13,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from radgaze.dicom import jpeg
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.guard import errors_only, opened
+from radgaze.dicom.guard import Source, errors_only, opened
 from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS
 
 FORMATS = ("PNG", "JPEG", "TIFF")
@@ -68,19 +67,19 @@ def other_format(start: bytes) -> str | None:
     return next((name for name, begin in OTHERS.items() if re.match(begin, start, re.DOTALL)), None)
 
 
-def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def picture_size(source: Source, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Rows and columns of a picture in pixels, from its header.
 
     Raises:
         DicomError: The file is no picture, or one that is not read.
     """
-    with errors_only(), opened(path, _limit(max_pixels)) as file:
+    with errors_only(), opened(source, _limit(max_pixels)) as file:
         image = _checked(file, max_pixels)
         return image.height, image.width
 
 
 def read_picture(
-    path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
+    source: Source, *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.float32]:
     """Read a picture as greys (H, W) in [0, 1], 0 black.
 
@@ -88,7 +87,8 @@ def read_picture(
     window they are stretched from their least to their greatest value.
 
     Args:
-        path: PNG, JPEG or TIFF file of 1 to 16 bits, or 32 as numbers; RGB, palette or opaque alpha if grey.
+        source: PNG, JPEG or TIFF file of 1 to 16 bits, or 32 as numbers; RGB, palette or opaque alpha if
+            grey.
         voi: Grey scale, "none" for values over their maximum at any depth.
         max_pixels: Most pixels of a picture that is read.
 
@@ -96,12 +96,12 @@ def read_picture(
         DicomError: The file is not such a picture, or damaged.
     """
     with errors_only():
-        values, deep = grey_values(path, max_pixels=max_pixels)
+        values, deep = grey_values(source, max_pixels=max_pixels)
     return scaled(values, deep=deep, voi=voi)
 
 
 def grey_values(
-    path: str | os.PathLike[str],
+    source: Source,
     *,
     max_pixels: int = MAX_PIXELS,
     colour: Literal["none", "brightest"] = "none",
@@ -109,7 +109,7 @@ def grey_values(
     """Read a picture's values (H, W) as stored, 0 black, and whether they are deeper than 8 bits.
 
     Args:
-        path: PNG, JPEG or TIFF file, see `read_picture`.
+        source: PNG, JPEG or TIFF file, see `read_picture`.
         max_pixels: Most pixels of a picture that is read.
         colour: Treatment of a picture with colours: "none" refuses it, "brightest" reads the brightest of its
             channels.
@@ -117,7 +117,7 @@ def grey_values(
     Raises:
         DicomError: The file is not such a picture, or damaged.
     """
-    with opened(path, _limit(max_pixels)) as file:
+    with opened(source, _limit(max_pixels)) as file:
         image = _checked(file, max_pixels)
         if image.format == "JPEG":
             file.seek(0)

@@ -34,7 +34,7 @@ from radgaze.dicom import jpeg, jpeg2000, rle
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.file import HEADER_BYTES, check_fragments, check_values, opened_dicom
 from radgaze.dicom.greyscale import grey
-from radgaze.dicom.guard import errors_only
+from radgaze.dicom.guard import Source, errors_only
 from radgaze.dicom.view import Radiograph, check_frontal, upright
 
 __all__ = [
@@ -107,30 +107,30 @@ KEYWORDS = [
 ]
 
 
-def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Header:
+def read_header(source: Source, *, max_pixels: int = MAX_PIXELS) -> Header:
     """Read the header of a file, without its pixels.
 
     Args:
-        path: The file.
+        source: The file.
         max_pixels: Most pixels of an image that is read, which limits the size of the file.
 
     Raises:
         DicomError: The file is missing, not DICOM, or does not describe an image.
     """
-    with errors_only(UNPARSED), opened_dicom(path, max_pixels) as (file, deflated):
+    with errors_only(UNPARSED), opened_dicom(source, max_pixels) as (file, deflated):
         dataset = dcmread(file, stop_before_pixels=True, specific_tags=KEYWORDS)
         return _header(dataset, deflated=deflated)
 
 
 def read_image(
-    path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
+    source: Source, *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.float32]:
     """Read the greys (H, W) of `read_radiograph`, in [0, 1]."""
-    return read_radiograph(path, voi=voi, max_pixels=max_pixels).pixels
+    return read_radiograph(source, voi=voi, max_pixels=max_pixels).pixels
 
 
 def read_radiograph(
-    path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
+    source: Source, *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
 ) -> Radiograph:
     """Read one frontal single-frame grey image as it is meant to be seen.
 
@@ -138,7 +138,7 @@ def read_radiograph(
     rescale, VOI, inversion of MONOCHROME1, padding to black, turning upright.
 
     Args:
-        path: The file.
+        source: The file.
         voi: Grey scale. "window" applies the VOI LUT, else the first window, and gives shares of its output
             range; without either, min–max of all that is not padding. "none" gives modality values over
             their maximum, shifted first so that none is negative, as many training scripts do.
@@ -150,7 +150,7 @@ def read_radiograph(
     Raises:
         DicomError: The file cannot be read, or it is a lateral view.
     """
-    with errors_only(UNPARSED), opened_dicom(path, max_pixels) as (file, deflated):
+    with errors_only(UNPARSED), opened_dicom(source, max_pixels) as (file, deflated):
         dataset = dcmread(file, stop_before_pixels=True)
         header = _header(dataset, deflated=deflated)
         check_values(dataset, USED)

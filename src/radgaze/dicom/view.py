@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from radgaze.dicom.error import DicomError
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 LATERAL_POSITIONS = frozenset({"LL", "RL", "LAT", "LATERAL", "LLD", "RLD"})
 """View Position (0018,5101): left and right lateral, and other terms in use for them."""
@@ -46,8 +49,43 @@ def check_frontal(dataset: Dataset) -> None:
         raise DicomError("not_frontal", "the header says that it is a lateral view")
 
 
-def upright(pixels: NDArray[np.float32], dataset: Dataset) -> Radiograph:
-    """Turn an image so that its columns run from head to foot, by Patient Orientation (0020,0020).
+@dataclass(frozen=True)
+class Turn:
+    """How an image is turned upright: mirrored at its diagonal, then upside down, then left to right.
+
+    Attributes:
+        diagonal: Whether rows become columns.
+        vertical: Whether the order of the rows is reversed after that.
+        horizontal: Whether the order of the columns is reversed after that.
+    """
+
+    diagonal: bool = False
+    vertical: bool = False
+    horizontal: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether anything is turned."""
+        return self.diagonal or self.vertical or self.horizontal
+
+    def applied(self, pixels: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Turn an image (H, W, …) upright."""
+        if self.diagonal:
+            pixels = pixels.swapaxes(0, 1)
+        return np.ascontiguousarray(self._reversed(pixels))
+
+    def undone(self, pixels: NDArray[Scalar]) -> NDArray[Scalar]:
+        """Turn an upright image (H, W, …) back to how it is in the file."""
+        pixels = self._reversed(pixels)
+        return np.ascontiguousarray(pixels.swapaxes(0, 1) if self.diagonal else pixels)
+
+    def _reversed(self, pixels: NDArray[Scalar]) -> NDArray[Scalar]:
+        if self.vertical:
+            pixels = pixels[::-1]
+        return pixels[:, ::-1] if self.horizontal else pixels
+
+
+def turn_of(dataset: Dataset) -> Turn:
+    """How an image is turned so that its columns run from head to foot, by Patient Orientation (0020,0020).
 
     The first letter of each of its two values counts: the direction of rows (L, R: to the patient's left,
     right) and of columns (F, H: to foot, head). An image on its side is turned by 90°, one on its head upside
@@ -57,22 +95,29 @@ def upright(pixels: NDArray[np.float32], dataset: Dataset) -> Radiograph:
     Raises:
         DicomError: `orientation`, where the letters contradict each other.
     """
-    burned = str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES"
     directions = _directions(dataset)
     if not directions:
-        return Radiograph(pixels, burned_in=burned)
+        return Turn()
     if sorted(_axes(directions)) != ["across", "along"]:
         raise DicomError("orientation", "Patient Orientation is none of a frontal image")
     rows, columns = directions
     if AXES[rows] == "across" and columns == "F":
-        return Radiograph(pixels, burned_in=burned)
-    if AXES[rows] == "along":
-        pixels, rows, columns = pixels.T, columns, rows  # what ran along rows runs along columns
-    if columns == "H":
-        pixels = pixels[::-1]
-    if rows == "R":
-        pixels = pixels[:, ::-1]
-    return Radiograph(np.ascontiguousarray(pixels), turned=True, burned_in=burned)
+        return Turn()
+    diagonal = AXES[rows] == "along"
+    if diagonal:
+        rows, columns = columns, rows  # what ran along rows runs along columns
+    return Turn(diagonal, vertical=columns == "H", horizontal=rows == "R")
+
+
+def upright(pixels: NDArray[np.float32], dataset: Dataset) -> Radiograph:
+    """Turn an image upright, see `turn_of`.
+
+    Raises:
+        DicomError: `orientation`, where the letters of Patient Orientation contradict each other.
+    """
+    burned = str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES"
+    turn = turn_of(dataset)
+    return Radiograph(turn.applied(pixels) if turn else pixels, turned=bool(turn), burned_in=burned)
 
 
 def _directions(dataset: Dataset) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class Explainer:
         decisions = predicted.decisions or (None,) * len(subjects)
         targets = self._targets(torch.from_numpy(scores.argmax(1)))
         mask = self.predictor.masks(predicted.outputs, targets[0]) if len(targets) == 1 else None
-        maps = self._maps(*self.predictor.inputs(subjects), targets, advance)
+        maps = self.maps(*self.predictor.inputs(subjects), targets, advance)
         return [
             Explanation(
                 subject,
@@ -57,14 +57,21 @@ class Explainer:
             for i, subject in enumerate(subjects)
         ]
 
-    def _maps(
+    def maps(
         self,
         images: Tensor,
         other_inputs: tuple[Tensor, ...],
         targets: Sequence[Tensor],
         advance: Callable[[int], object],
     ) -> list[Maps]:
-        """Heatmaps of each image, by method and class; the mean over the models."""
+        """Make the heatmaps of each image, by method and class; the mean over the models.
+
+        Args:
+            images: Images (B, 1, S, S), see `Predictor.inputs`.
+            other_inputs: Further inputs of the models.
+            targets: Indices (B,) of the explained class of each image, once per explained class.
+            advance: Function that is called with the number of images after each method of each model.
+        """
         of_each = [self._maps_of(each, images, other_inputs, targets, advance) for each in self.generators]
         if len(of_each) == 1:
             return of_each[0]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from radgaze.dicom.isolate import isolated
 from radgaze.errors import UserError
 from radgaze.predicting.finding import Requested
 from radgaze.runs import origin
-from radgaze.runs.data import batches
+from radgaze.runs.data import batches, gaze_maps
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.pixels import Fitted, fit, read_and_fit
@@ -111,6 +111,61 @@ class Preparation:
         image = torch.from_numpy(greys.copy()).unsqueeze(0)
         frame = Frame(self.size, self.size, self.size)
         return Subject(name, image, (), None, None, None, frame, self.fit)
+
+
+@dataclass(frozen=True)
+class StoredCases:
+    """The cases of a store as inputs of a run's model.
+
+    Attributes:
+        store: The store.
+        model: Model of the run.
+        dataset: All cases of the store, with the run's settings.
+        shapes: Rows and columns of the original image of each case.
+    """
+
+    store: Store
+    model: nn.Module
+    dataset: GazeDataset
+    shapes: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, run: Run, model: nn.Module, store: Store) -> StoredCases:
+        """Return the cases of a store, which need not be that of the run."""
+        dataset = GazeDataset(
+            store,
+            None,
+            size=run.config.input.size,
+            fit=run.config.input.fit,
+            gaze=replace(gaze_maps(run.config.gaze), per="case"),
+        )
+        table = store.cases.select("case_id", "rows", "columns")
+        shapes = {case_id: (rows, columns) for case_id, rows, columns in table.iter_rows()}
+        return cls(store, model, dataset, shapes)
+
+    def subject(self, name: str, case_id: str) -> Subject:
+        """Return a case as input of the model.
+
+        Args:
+            name: Name of the image in the output.
+            case_id: Id of the case.
+
+        Raises:
+            UserError: There is no such case.
+        """
+        batch = next(batches(self.dataset, 1, [case_id]))
+        image, *other_inputs = models.inputs(self.model, batch)
+        labels = batch.label[0].tolist()
+        return Subject(
+            name,
+            image[0],
+            tuple(other_inputs),
+            batch.gaze_maps()[0, 0].numpy() if bool(batch.has_gaze[0]) else None,
+            tuple(each for each, label in zip(self.store.classes, labels, strict=True) if label),
+            case_id,
+            Frame(*self.shapes[case_id], self.store.size),
+            self.dataset.fit,
+        )
 
 
 def read(
@@ -209,31 +264,9 @@ def _read_some(files: Sequence[Requested], preparation: Preparation) -> Iterator
 
 
 def _read_cases(cases: Sequence[Requested], run: Run, model: nn.Module) -> Iterator[Subject]:
-    if not cases:
-        return
-    store = run.store
-    ids = [str(each.case_id) for each in cases]
-    table = store.cases.select("case_id", "rows", "columns")
-    shapes = {case_id: (rows, columns) for case_id, rows, columns in table.iter_rows()}
-    for requested, batch in zip(cases, batches(_all_cases(run, store), 1, ids), strict=True):
-        image, *other_inputs = models.inputs(model, batch)
-        labels = batch.label[0].tolist()
-        rows, columns = shapes[requested.case_id]
-        yield Subject(
-            requested.name,
-            image[0],
-            tuple(other_inputs),
-            batch.gaze_maps()[0, 0].numpy() if bool(batch.has_gaze[0]) else None,
-            tuple(name for name, label in zip(store.classes, labels, strict=True) if label),
-            requested.case_id,
-            Frame(rows, columns, store.size),
-            run.config.input.fit,
-        )
-
-
-def _all_cases(run: Run, store: Store) -> GazeDataset:
-    test = run.dataset("test")
-    return GazeDataset(store, None, size=test.size, fit=test.fit, gaze=test.gaze)
+    if cases:
+        stored = StoredCases.of(run, model, run.store)
+        yield from (stored.subject(requested.name, str(requested.case_id)) for requested in cases)
 
 
 def _stored_as(run: Run) -> tuple[int, Voi]:

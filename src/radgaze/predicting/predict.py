@@ -118,7 +118,7 @@ def _of_batch(
         tuple(each.name if isinstance(each, Subject) else each.requested.name for each in batch),
         probabilities,
         tuple(
-            () if error else _predicted(classes, row, one_class=one_class)
+            () if error else predicted_classes(classes, row, one_class=one_class)
             for row, error in zip(probabilities, errors, strict=True)
         ),
         mask,
@@ -127,7 +127,16 @@ def _of_batch(
     )
 
 
-def _predicted(classes: Sequence[str], row: NDArray[np.float64], *, one_class: bool) -> tuple[str, ...]:
+def predicted_classes(
+    classes: Sequence[str], row: NDArray[np.float64], *, one_class: bool
+) -> tuple[str, ...]:
+    """Return the predicted classes of an image: the most probable one, or all from `THRESHOLD` on.
+
+    Args:
+        classes: The classes.
+        row: Their probabilities, (C,).
+        one_class: Whether each case has exactly one class.
+    """
     if one_class:
         return (classes[int(row.argmax())],)
     return tuple(name for name, p in zip(classes, row, strict=True) if p >= THRESHOLD)

@@ -1,0 +1,1 @@
+"""Results where radiologists work: DICOM objects of a run's predictions and maps."""

@@ -1,0 +1,1 @@
+"""Tests of `tools/clinic`: the demo with Orthanc and OHIF."""
