@@ -61,6 +61,13 @@ DIRECT = {
     # A phantom is whole where planted.json is, which is written last.
     ("simulation/archive.py", "open"): 3,
     ("simulation/dictation.py", "open"): 1,
+    # Into the new folder of an export, which appears complete or not at all.
+    ("exporting/export.py", "copyfile"): 1,
+    ("exporting/files.py", "save"): 3,
+    ("exporting/hub.py", "copyfile"): 1,
+    ("exporting/monai_bundle.py", "copyfile"): 1,
+    # Of a bundle, in a process without radgaze.
+    ("exporting/shipped/inference.py", "open"): 1,
     # Within a folder beside the store, which is renamed when whole.
     ("store/annotating.py", "save"): 1,
     ("store/annotating.py", "copyfile"): 1,
@@ -126,6 +133,9 @@ RAW = {
     ("dicom/picture.py", "Image.open"): 1,
     ("sources/streaming.py", "pl.scan_parquet"): 1,
     ("sources/streaming.py", "pl.read_csv"): 1,
+    # Of a bundle, in a process without radgaze.
+    ("exporting/shipped/network.py", "json.loads"): 1,
+    ("exporting/shipped/preparation.py", "Image.open"): 1,
     # A figure that was drawn a moment ago.
     ("reporting/page.py", "Image.open"): 1,
     # A marker that the user names, which may be of any format; its size is checked before it is decoded.

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from radgaze import attribution, gaze, metrics
     from radgaze.api.functions import (
         audit,
+        card,
         compare,
         config,
         evaluate,
+        export,
         inspect,
         phantom,
         plugin,
@@ -46,9 +48,11 @@ __all__ = [
     "UserError",
     "attribution",
     "audit",
+    "card",
     "compare",
     "config",
     "evaluate",
+    "export",
     "gaze",
     "inspect",
     "metrics",
@@ -62,16 +66,8 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(
         (
-            "audit",
-            "compare",
-            "config",
-            "evaluate",
-            "inspect",
-            "phantom",
-            "plugin",
-            "prepare",
-            "report",
-            "train",
+            *("audit", "card", "compare", "config", "evaluate", "export", "inspect", "phantom", "plugin"),
+            *("prepare", "report", "train"),
         ),
         "api.functions",
     ),

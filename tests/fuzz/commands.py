@@ -57,6 +57,8 @@ def lines(folder: Path) -> list[list[str]]:
         ["pseudo", "run", "--methods", "grad_cam", "--out", "new"],
         ["explain", "run", "case-01", "--methods", "grad_cam", "--out", "new"],
         ["predict", "run", "case-01", "--out", "new.csv"],
+        ["export", "run", "--to", "hub", "--out", "new"],
+        ["card", "run"],
         ["report", "run"],
     ]
 

@@ -119,7 +119,8 @@ def test_a_map_lies_where_the_networks_map_is(page: Any, run: Run) -> None:
     page.select_option(".pane:first-child select[aria-label=Class]", run.classes[1])
     for slider, value in (("opacity", 100), ("threshold", 60)):
         page.locator(f"#{slider}").fill(str(value))
-    page.locator("#boxes").uncheck()
+    for box in ("boxes", "smoothed"):
+        page.locator(f"#{box}").uncheck()
     wait_for_maps(page)
     options = ExplainOptions(methods=("occlusion",), target=run.classes[1], device="cpu")
     heat = explained(run, [case], options).heatmaps["occlusion"][0]

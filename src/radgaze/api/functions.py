@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from radgaze.evaluation.audit.files import Audit
     from radgaze.evaluation.comparison import Comparison
     from radgaze.evaluation.results import EvaluationResults
+    from radgaze.exporting.export import Export
     from radgaze.options import Options
     from radgaze.runs.config import Config
     from radgaze.runs.run import Run as AnyRun
@@ -307,3 +308,42 @@ def report(run: AnyRun) -> Path:
     from radgaze.reporting.run_page import report as write
 
     return write(run)
+
+
+def export(run: AnyRun, out: PathLike, to: str = "onnx", **options: object) -> Export:
+    """Export a run for other software, and compare the file with the run's own predictions.
+
+    Args:
+        run: The run, or a vote.
+        out: Folder to write, new or empty.
+        to: Format: "onnx", "torchscript", "pt2", "monai" or "hub".
+        **options: Further fields of `ExportOptions`: `heatmap`, `target`, `licence`.
+
+    Returns:
+        The export: `path`, `outputs`, and `check`, how far it was compared.
+
+    Raises:
+        UserError: There is no such option, the folder holds files, the network or heatmap cannot be exported,
+            a library is missing, or the file computes other values than the run.
+    """
+    from radgaze.exporting.export import export as write
+    from radgaze.exporting.options import ExportOptions
+
+    return write(run, made(ExportOptions, {**options, "to": to, "out": out}, "export"))
+
+
+def card(run: AnyRun, out: PathLike | None = None, **options: object) -> Path:
+    """Write the model card of a run; return its path.
+
+    Args:
+        run: The run.
+        out: File of the card; None for RUN/card.md.
+        **options: Fields of `CardOptions`: `licence`.
+
+    Raises:
+        UserError: There is no such option, or a file of the run is damaged.
+    """
+    from radgaze.exporting.card import write_card
+    from radgaze.exporting.options import CardOptions
+
+    return write_card(run, None if out is None else Path(out), made(CardOptions, options, "card"))

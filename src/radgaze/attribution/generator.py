@@ -25,6 +25,7 @@ from radgaze.attribution.engine.tokens import check_named
 from radgaze.attribution.engine.watch import Watch
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
 from radgaze.attribution.targets import Target, logits_of, target_index
+from radgaze.attribution.tracing import is_traced
 
 RuleFor = Literal["all", "relu"]
 Gates = Literal["plain", "held", "ruled"]
@@ -271,7 +272,7 @@ class Generator:
 
         def interception() -> Interception | Swaps:
             plain = self.is_plain and self.gates == "plain" and type(self).map is Generator.map
-            if of is None or not plain or self.reads_attention or compares_cases(model):
+            if of is None or is_traced() or not plain or self.reads_attention or compares_cases(model):
                 return Interception(new_pass(), self.batch_statistics)
             return Swaps(model, new_pass(), self.batch_statistics, of.shape[2:].numel() * len(of))
 

@@ -10,6 +10,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from radgaze.attribution.tracing import is_traced
+
 Index = int | str | Tensor
 Target = Index | Callable[..., Tensor]
 """A class, one for each case (B,), "predicted", "true" (with labels), or a function of the model's output
@@ -140,6 +142,8 @@ def target_index(
         index = index.expand(batch)
     if index.shape != (batch,):
         raise ValueError(f"targets have the shape {tuple(index.shape)}, but the batch holds {batch} cases")
+    if is_traced():  # no value is known
+        return index
     if batch and (int(index.min()) < 0 or int(index.max()) >= classes):
         raise ValueError(f"targets are between 0 and {classes - 1}, for there are {classes} classes")
     return index

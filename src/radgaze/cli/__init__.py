@@ -47,6 +47,8 @@ VERBS = {
     "paste": "paste markers into the images of a store, and make twins of its test images",
     "predict": "predict images, with probabilities and which cases to refer, as a table",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
+    "export": "write a run as ONNX, TorchScript, a bundle of MONAI or a folder of the Hugging Face hub",
+    "card": "write a run's model card",
     "view": "open a page on which a radiologist looks at images, predictions and maps",
     "study": "write the design of a reader study, and measure what its readers did",
     "worker": "predict the radiographs of a PACS or folder, and store the results as DICOM, once",
@@ -58,7 +60,7 @@ VERBS = {
 
 OF_RUNS = {
     *("evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "report"),
-    *("predict", "explain", "view", "worker"),
+    *("predict", "explain", "view", "worker", "export", "card"),
 }
 """Verbs that read runs, whose networks may be made by code that a run names. `train` adds --trust itself."""
 

@@ -45,5 +45,6 @@ def map_of(class_maps: Tensor, classes: Tensor, size: torch.Size) -> Tensor:
         classes: Index of the class of each case, (B,).
         size: Size (H, W) of the result.
     """
-    selected = class_maps.take_along_dim(classes.view(-1, 1, 1, 1), 1)
+    # Not `take_along_dim`, which fixes the number of cases in a trace.
+    selected = class_maps.gather(1, classes.view(-1, 1, 1, 1).expand(-1, 1, *class_maps.shape[-2:]))
     return F.interpolate(selected, size=size, mode="bilinear", align_corners=False)

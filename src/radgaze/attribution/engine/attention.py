@@ -114,7 +114,7 @@ def _note_tokens(func: TorchFunction, args: Arguments, kwargs: Keywords, pass_: 
 def _note_those(count: int, pass_: Pass) -> None:
     """Keep the tokens that an attention of so many tokens to each other has been preceded by a norm of."""
     normed, images = pass_.normed, pass_.images
-    if normed is not None and images is not None and normed.shape[:2] == (len(images), count):
+    if normed is not None and images is not None and normed.shape[:2] == (images.shape[0], count):
         pass_.tokens = normed
 
 

@@ -105,7 +105,7 @@ class Capture:
             GridError: None is known that fits.
         """
         size = (self.images.shape[-2], self.images.shape[-1])
-        flattened = (maps for maps, _ in self.pass_.stages if len(maps) == len(self.images))
+        flattened = (maps for maps, _ in self.pass_.stages if maps.shape[0] == self.images.shape[0])
         return grid_of(count, self.watch.model, size, flattened, self.watch.tokens)
 
     @property
@@ -128,7 +128,7 @@ class Capture:
     @cached_property
     def _scores(self) -> Tensor:
         scores = score_of(self.output, self.target, self.which)
-        if len(scores) != len(self.images):
+        if scores.shape[0] != self.images.shape[0]:
             raise ValueError(
                 f"a target function gives one score for each case, ({len(self.images)},); this one gave "
                 f"{tuple(scores.shape)}"
@@ -160,7 +160,7 @@ class Capture:
         Raises:
             RuntimeError: The score does not depend on one of them.
         """
-        batch = len(self.images)
+        batch = self.images.shape[0]  # `len` would fix it in a trace
         joint = self._in_range(sources, BACKPROP).reshape(batch, -1)
         parts = torch.split(joint, [source.numel() // batch for source in sources], 1)
         return [part.reshape(source.shape) for part, source in zip(parts, sources, strict=True)]
@@ -243,9 +243,9 @@ class Capture:
 
     def _joint(self, tensors: Sequence[Tensor]) -> Tensor:
         """Several tensors as one (B, K), so that their rounding is judged together; one alone as it is."""
-        if len(tensors) == 1 and len(tensors[0]) == len(self.images):
+        if len(tensors) == 1 and tensors[0].shape[0] == self.images.shape[0]:
             return full(tensors[0])
-        return torch.cat([full(tensor).reshape(len(self.images), -1) for tensor in tensors], 1)
+        return torch.cat([full(tensor).reshape(self.images.shape[0], -1) for tensor in tensors], 1)
 
     def again(self, images: Tensor, cases: Tensor) -> Capture:
         """Capture a forward pass of other images (N, C, H, W) with the same targets.

@@ -14,6 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from radgaze.attribution.tracing import is_traced
+
 Formula = Callable[..., tuple[Tensor, ...]]
 
 BLOCK = 2**17
@@ -34,7 +36,7 @@ def blockwise(formula: Formula, *tensors: Tensor, compiled: bool = False) -> tup
     first = tensors[0]
     on_cpu = first.device.type == "cpu"
     in_graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    if in_graph or first.numel() <= BLOCK or not (on_cpu or compiled):
+    if is_traced() or in_graph or first.numel() <= BLOCK or not (on_cpu or compiled):
         return formula(*tensors)  # blocks have no graph
     channels_last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if channels_last else torch.contiguous_format

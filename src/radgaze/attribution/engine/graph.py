@@ -59,9 +59,11 @@ def name_of(node: Node) -> str:
 
 
 def shape_of(node: Node) -> Shape:
-    """The shape of a node's output."""
+    """The shape of a node's output; in a trace, where the number of cases is a symbol, its example's."""
     outputs = node._input_metadata
-    return tuple(int(size) for size in outputs[0].shape) if outputs else ()
+    if not outputs:
+        return ()
+    return tuple(size if isinstance(size, int) else size.node.hint for size in outputs[0].shape)
 
 
 def leaf_of(node: Node) -> Tensor | None:

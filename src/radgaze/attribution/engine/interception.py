@@ -37,6 +37,7 @@ from radgaze.attribution.engine.layers import (
 from radgaze.attribution.engine.rule_steps import Activate, ActivatePReLU, keeps_output
 from radgaze.attribution.engine.spellings import Function, Spelling
 from radgaze.attribution.engine.unchanged import Convolved, Unchanged
+from radgaze.attribution.tracing import is_traced
 
 _CONV = (torch.conv2d, F.conv2d)
 _SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, torch.special.expit)
@@ -242,7 +243,7 @@ class Interception(TorchFunctionMode):
             plain: Callable[..., Tensor] = torch.conv2d
             return plain(input, weight, bias, stride, padding, dilation, groups)
         x = input
-        if self.pass_.channels_last and x.device.type == "cpu":
+        if self.pass_.channels_last and x.device.type == "cpu" and not is_traced():
             x = x.contiguous(memory_format=torch.channels_last)
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)

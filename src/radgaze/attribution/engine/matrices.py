@@ -35,7 +35,7 @@ class Attentions:
 
     def arranged(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Tensors of the shapes of those that the model made, as (B, heads, …)."""
-        return [_by_case(tensor, len(self.blocks[0])) for tensor in tensors]
+        return [_by_case(tensor, self.blocks[0].shape[0]) for tensor in tensors]
 
 
 def attentions(read: Capture) -> Attentions:
@@ -45,13 +45,13 @@ def attentions(read: Capture) -> Attentions:
         AttentionError: There are none, or they are not those of all tokens to each other.
         GridError: No grid is known for the tokens.
     """
-    made, batch = read.pass_.attention, len(read.images)
+    made, batch = read.pass_.attention, read.images.shape[0]
     if made and _pools(made[-1]) and not _reaches(made[-1], read.score):
         made = made[:-1]  # a pooling whose result is not used
     if not made:
         raise AttentionError("the model computes no attention that can be recorded, by softmax of QKᵀ")
     for A in made:
-        if A.dim() > 4 or (len(A) != batch and (A.dim() == 4 or len(A) % batch)):
+        if A.dim() > 4 or (A.shape[0] != batch and (A.dim() == 4 or A.shape[0] % batch)):
             raise AttentionError(
                 f"the model's attention {tuple(A.shape)} is within windows: no matrix holds all tokens"
             )

@@ -238,4 +238,4 @@ def _innermost() -> Watch | None:
 
 def _length(value: object) -> int:
     """The length of a tensor; 0 of a scalar and of another object."""
-    return len(value) if isinstance(value, Tensor) and value.dim() else 0
+    return value.shape[0] if isinstance(value, Tensor) and value.dim() else 0

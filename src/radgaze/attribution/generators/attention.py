@@ -62,32 +62,34 @@ class OfAttention(Generator):
         if isinstance(self.row, int) and self.row >= A.grid.prefix:
             raise ValueError(f"row={self.row}, but the model has {A.grid.prefix} prefix tokens")
         last = A.blocks[-1]
-        weights = last.new_zeros(last.shape[0], last.shape[-1], dtype=full(last).dtype)
+        place = torch.arange(last.shape[-1], device=last.device)
         if isinstance(self.row, int):
-            weights[:, self.row] = 1
-            return weights
-        if self.row == "auto":
+            chosen = place == self.row
+        elif self.row == "auto":
             if gradient is None:
                 (gradient,) = A.arranged(read.constant_gradients([A.made[len(A.blocks) - 1]]))
-            chosen = _read_from(gradient, A.grid)
+            chosen = _read_from(gradient, A.grid, place)
         else:
-            chosen = torch.arange(weights.shape[1], device=weights.device) >= A.grid.prefix
-        weights[:, chosen] = 1 / chosen.sum()
-        return weights
+            chosen = place >= A.grid.prefix
+        weights = chosen.to(full(last).dtype)
+        return (weights / weights.sum()).expand(last.shape[0], -1)
 
 
-def _read_from(gradient: Tensor, grid: TokenGrid) -> Tensor:
+def _read_from(gradient: Tensor, grid: TokenGrid, place: Tensor) -> Tensor:
     """The tokens (N,) that the score is read from, given its gradient in the last block's attention.
 
-    They are all patches where it depends on what any of them has attended to; else those prefix tokens.
+    They are all patches where it depends on what any of them has attended to; else those prefix tokens. No
+    value is looked at, so that an export records either.
     """
-    read = (gradient != 0).any(-1).any(1).any(0)
-    patches = torch.arange(len(read), device=read.device) >= grid.prefix
-    if bool((read & patches).any()) or not grid.prefix:
+    patches = place >= grid.prefix
+    if not grid.prefix:
         return patches
-    if not bool(read.any()):  # the score depends on none, as in a block that drop-path leaves out
-        read[0] = True
-    return read & ~patches
+    read = (gradient != 0).any(-1).any(1).any(0)
+    of_patches, of_prefix = (read & patches).any(), read & ~patches
+    # The score may depend on none, as in a block that drop-path leaves out.
+    of_none = ~read.any() & (place == 0)
+    # Not `where`, which onnxruntime lacks for truth values.
+    return (of_patches & patches) | (~of_patches & (of_prefix | of_none))
 
 
 @register("attention", title="Attention, last block (of no class)")

@@ -43,5 +43,5 @@ class ClassMap(Generator):
             )
         if not isinstance(read.target, Tensor):
             raise ValueError("pylon shows a class's map; its target cannot be a function of the output")
-        class_map: Tensor = maps.take_along_dim(read.target.view(-1, 1, 1, 1), 1)
+        class_map: Tensor = maps.gather(1, read.target.view(-1, 1, 1, 1).expand(-1, 1, *maps.shape[-2:]))
         return enlarge(full(class_map), read.images.shape[-2:]).sigmoid()

@@ -1,0 +1,1 @@
+"""Export of trained runs for other software, and their model cards."""
