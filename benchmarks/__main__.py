@@ -43,6 +43,7 @@ BENCHMARKS = {
         "auc_intervals:of_paper", "coverage of the paper's interval, simulated", slow=True
     ),
     "clinic": Benchmark("clinic:run", "time and memory of predicting folders of DICOM files", slow=True),
+    "clinic_10000": Benchmark("clinic:many", "predicting 10,000 DICOM files, beside a plain loop", slow=True),
     "codestream_faults": Benchmark(
         "codestream_faults:run", "damaged codestreams that are refused, and those that are read otherwise"
     ),

@@ -62,6 +62,16 @@ def run(
     )
 
 
+def many(*, images: tuple[int, ...] = (1000, 10_000), side: int = 256) -> Result:
+    """Predict many small files, by the command and by the plain loop.
+
+    Args:
+        images: Number of images of each folder.
+        side: Side of the images in pixels.
+    """
+    return run(images=images, side=side, ways=("radgaze predict", "plain loop"))
+
+
 def train(folder: Path) -> Path:
     """Train a run of the demo's network for one epoch on a phantom."""
     import radgaze as rg
