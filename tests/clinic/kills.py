@@ -42,7 +42,8 @@ def main(run: str, folder: str, studies: int, kills: int, seed: int) -> None:
     if run == "-":
         command = [sys.executable, "-m", "tests.clinic.kills"]
     command += ["--journal", f"{folder}/journal.sqlite"]
-    moments = [_killed(command, draw) for _ in range(kills)]
+    longest = 2.0 if run == "-" else 12.0
+    moments = [_killed(command, draw, longest) for _ in range(kills)]
     began = time.monotonic()
     last = subprocess.run(command, capture_output=True, text=True)
     counted = [_modalities(study) for study in asked("/studies")]  # type: ignore[attr-defined]
@@ -69,12 +70,12 @@ def _told(*words: object) -> None:
     print(*words, flush=True)
 
 
-def _killed(command: list[str], draw: random.Random) -> dict[str, Any]:
+def _killed(command: list[str], draw: random.Random, longest: float) -> dict[str, Any]:
     """Start the worker, kill it at a random moment, and return what it had done."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     lines = _lines(process.stdout, draw.randrange(AHEAD))
-    wait = draw.uniform(0, 0.5) if lines else draw.uniform(0, 12)
+    wait = draw.uniform(0, 0.5) if lines else draw.uniform(0, longest)
     time.sleep(wait)
     running = process.poll() is None
     process.send_signal(signal.SIGKILL)
