@@ -97,8 +97,7 @@ def _convolution_backward(  # many arguments: those of torch's operation
     groups: int,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The gradient of a convolution in its input, as a convolution; those in its parameters are not "
-    "needed."""
+    """Compute the gradient of a convolution in its input, as a convolution; parameters need none."""
     if output_mask[1] or output_mask[2]:
         raise NotImplementedError("the derivative of a convolution in its parameters")
     if not output_mask[0]:
