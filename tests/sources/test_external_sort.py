@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ import polars as pl
 import pytest
 
 from radgaze.sources import external_sort as spool
-from radgaze.sources.external_sort import height, slices, spooled
+from radgaze.sources.external_sort import height, merged, slices, spooled
+from radgaze.tables import write_parquet
 
 TABLE = pl.DataFrame({"i": range(100), "text": [f"row {i}" for i in range(100)]})
 
@@ -30,6 +33,49 @@ def test_rows_are_in_order_however_they_are_cut(monkeypatch: pytest.MonkeyPatch,
 def test_of_a_table_without_a_row_there_is_one_slice() -> None:
     for parts in ([TABLE.clear()], [TABLE.clear(), TABLE.clear()]):
         assert [part.rows() for part in slices(spooled(parts))] == [[]]
+
+
+def test_a_table_is_read_once_however_many_slices_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "ROWS", 9)
+    read = list[int]()
+
+    def seen(part: pl.DataFrame) -> pl.DataFrame:
+        read.append(part.height)
+        return part
+
+    table = spooled(TABLE.slice(first, 10) for first in range(0, 100, 10)).map_batches(seen, streamable=True)
+    assert pl.concat(slices(table)).equals(TABLE)
+    assert sum(read) == 100
+
+
+@pytest.mark.parametrize("ways", [2, 3, 16])
+def test_sorted_tables_are_merged_in_few_passes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ways: int
+) -> None:
+    monkeypatch.setattr(spool, "WAYS", ways)
+    monkeypatch.setattr(spool, "ROWS", 32)
+    monkeypatch.setattr(spool, "GROUP", 4)
+    written = list[int]()
+    write = write_parquet
+
+    def counted(table: pl.DataFrame | pl.LazyFrame, path: Path, *, rows: int, lasting: bool) -> None:
+        write(table, path, rows=rows, lasting=lasting)
+        written.append(height(pl.scan_parquet(path)))
+
+    monkeypatch.setattr(spool, "write_parquet", counted)
+    draw = random.Random(3)
+    tables = list[pl.LazyFrame]()
+    for k in range(40):
+        part = pl.DataFrame(
+            {"case": [draw.randrange(12) for _ in range(10)], "place": range(10 * k, 10 * k + 10)}
+        )
+        part.sort("case").write_parquet(tmp_path / f"{k}.parquet")
+        tables.append(pl.scan_parquet(tmp_path / f"{k}.parquet"))
+    in_order = pl.concat(slices(merged(tables, "case", tmp_path)))
+    assert in_order["case"].to_list() == sorted(in_order["case"])
+    assert in_order.sort("place").equals(pl.concat(tables).collect().sort("place"))
+    passes = math.ceil(math.log(40, ways) - 1e-9)
+    assert sum(written) <= 400 * (passes - 1)
 
 
 def test_a_file_is_the_same_however_its_rows_came(tmp_path: Path) -> None:

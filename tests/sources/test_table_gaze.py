@@ -159,5 +159,19 @@ def test_stores_are_merged_in_parts(folder: Path, tmp_path: Path, monkeypatch: p
 def cut(monkeypatch: pytest.MonkeyPatch, block: int, rows: int) -> None:
     """Hold so much of a file, and so many rows, in memory at a time."""
     monkeypatch.setattr(streaming, "BLOCK", block)
+    monkeypatch.setattr(spool, "ROWS", rows)
+    monkeypatch.setattr(spool, "WAYS", 2)
     for module in (spool, table_gaze):
-        monkeypatch.setattr(module, "ROWS", rows)
+        monkeypatch.setattr(module, "GROUP", max(1, rows // 2))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 100])
+def test_no_case_is_in_two_parts(rows: int) -> None:
+    cases = sorted([0] * 9 + [1] + [3] * 5 + [4] * 2 + [9] * 20)
+    table = pl.DataFrame({"case": cases, "place": range(len(cases))})
+    parts = list(table_gaze.whole_cases(table.iter_slices(rows)))
+    assert pl.concat(parts).equals(table)
+    held = [set(part["case"]) for part in parts]
+    assert sum(map(len, held)) == len(set(cases)) == len(set().union(*held))
+    (empty,) = table_gaze.whole_cases([table.clear()])
+    assert empty.equals(table.clear())

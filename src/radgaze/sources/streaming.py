@@ -13,6 +13,7 @@ import polars as pl
 
 from radgaze.errors import UserError
 from radgaze.sources.dialect import Dialect, Text, dialect_of, say_once
+from radgaze.sources.external_sort import slices
 
 BLOCK = 2**21
 """Number of bytes of a CSV file in one part."""
@@ -58,10 +59,11 @@ def _of_parquet(path: Path) -> Iterator[Part]:
         for name, kind in schema.items()
         if name not in nested
     )
-    for first in range(0, max(rows, 1), ROWS):
-        part = text.slice(first, ROWS).collect()
-        lines = pl.int_range(first + 1, first + 1 + len(part), eager=True).alias("line")
-        yield part, lines, min(1.0, (first + ROWS) / max(rows, 1))
+    read = 0
+    for part in slices(text, ROWS):
+        lines = pl.int_range(read + 1, read + 1 + len(part), eager=True).alias("line")
+        read += len(part)
+        yield part, lines, read / max(rows, 1)
 
 
 def _as_text(name: str) -> pl.Expr:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radgaze.console import Bar, note, progress
 from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
-from radgaze.sources.external_sort import ROWS, scratch, spooled
+from radgaze.sources.external_sort import GROUP, merged, scratch, slices, spooled
 from radgaze.sources.keys import composed, respelled
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.table.columns import FIXATIONS, chosen_columns
@@ -64,7 +64,7 @@ def gaze_of(options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame) -> 
         )
         every = int(ordered.counts.sum())
         with progress("Sorting fixations", total=every) as bar:
-            gaze = _gaze(_by_cases(ordered, sizes, frame, bar), ordered.strangers)
+            gaze = _gaze(_by_cases(ordered, sizes, frame, Path(folder), bar), ordered.strangers)
     if 2 * len(gaze.off) > every:
         note(
             f"{path.name}: {len(gaze.off):,} of {every:,} fixations are not on their image; "
@@ -161,8 +161,7 @@ def _sorted(
         )
         counts += np.bincount(matched["case"], minlength=len(cases))
         runs.append(folder / f"{len(runs)}.parquet")
-        # Row groups are small, so that a range of cases is in few of them.
-        write_parquet(matched.select(*_READ).sort("case"), runs[-1], rows=max(1, ROWS // 16), lasting=False)
+        write_parquet(matched.select(*_READ).sort("case"), runs[-1], rows=GROUP, lasting=False)
     if other:
         say_respelled(path, other)
     if first is not None and strangers.total() == rows:
@@ -177,16 +176,32 @@ def _sorted(
 
 
 def _by_cases(
-    ordered: _Sorted, sizes: pl.DataFrame, frame: tuple[int, int] | None, bar: Bar
+    ordered: _Sorted, sizes: pl.DataFrame, frame: tuple[int, int] | None, folder: Path, bar: Bar
 ) -> Iterator[pl.DataFrame]:
     """All fixations, in parts that each hold all fixations of some cases."""
-    runs = pl.scan_parquet(ordered.runs, glob=False)
-    parts = (np.cumsum(ordered.counts) - ordered.counts) // ROWS
-    for part in np.unique(parts[ordered.counts > 0]) if ordered.counts.any() else (0,):
-        (cases,) = np.nonzero(parts == part)
-        fixations = runs.filter(pl.col("case").is_between(cases[0], cases[-1])).collect()
+    runs = [pl.scan_parquet(run, glob=False) for run in ordered.runs]
+    for fixations in whole_cases(slices(merged(runs, "case", folder))):
         yield _placed(fixations.join(sizes, on="case", maintain_order="left"), frame)
         bar.advance(len(fixations))
+
+
+def whole_cases(parts: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Cut a table that is sorted by `case` anew, so that all rows of a case are in one part.
+
+    Args:
+        parts: At least one part, in order.
+
+    Yields:
+        At least one part, in order.
+    """
+    held = list[pl.DataFrame]()
+    for part in parts:
+        held.append(part)
+        if len(part) and (last := part["case"][-1]) != held[0]["case"].first():
+            table = pl.concat(held)
+            yield table.filter(pl.col("case") != last)
+            held = [table.filter(pl.col("case") == last)]
+    yield pl.concat(held)
 
 
 def _placed(fixations: pl.DataFrame, frame: tuple[int, int] | None) -> pl.DataFrame:
