@@ -126,7 +126,7 @@ RAW = {
     ("training/checkpoints.py", "torch.load"): 1,
     # What a worker of ours sends, and temporary files of this very process.
     ("dicom/isolate.py", "pickle.loads"): 2,
-    ("sources/external_sort.py", "pl.scan_parquet"): 1,
+    ("sources/external_sort.py", "pl.scan_parquet"): 2,
     ("sources/table/gaze.py", "pl.scan_parquet"): 1,
     ("store/pixels.py", "np.load"): 1,
     # The one place that reads pictures, and the one that reads tables of a source, in parts.

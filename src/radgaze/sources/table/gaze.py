@@ -186,7 +186,7 @@ def _by_cases(
 
 
 def whole_cases(parts: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Cut a table that is sorted by `case` anew, so that all rows of a case are in one part.
+    """Cut a table that is sorted by `case` where a case ends, so that all rows of a case are in one part.
 
     Args:
         parts: At least one part, in order.
