@@ -36,7 +36,7 @@ def run(
     with TemporaryDirectory() as name:
         folder = Path(name)
         _write(folder, cases, side, classes)
-        rows = [_measured(words, folder) for words in _commands(size, workers)]
+        rows = [measured(words, folder) for words in _commands(size, workers)]
     return Result(
         f"The commands after training, on {cases:,} test cases",
         f"A table of {cases + 2 * LEARNT:,} PNGs of {side} × {side} pixels, stored at {size} px; a ResNet-18 "
@@ -81,14 +81,15 @@ def _write(folder: Path, cases: int, side: int, classes: int) -> None:
                 (folder / "files" / f"i{i}.png").hardlink_to(drawn)
 
 
-def _measured(words: Sequence[str], folder: Path) -> dict[str, Cell]:
+def measured(words: Sequence[str], folder: Path) -> dict[str, Cell]:
+    """Run a command of radgaze in a folder, in a process of its own, and return its time and memory."""
     start = perf_counter()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "radgaze", *words], cwd=folder, stdout=subprocess.DEVNULL, stderr=log
         )
         _, status, used = os.wait4(process.pid, 0)
-    print(f"many: {words[0]} took {perf_counter() - start:.0f} s", file=sys.stderr)
+    print(f"benchmarks: {words[0]} took {perf_counter() - start:.0f} s", file=sys.stderr)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         said = (folder / "log").read_text(encoding="utf-8")[-2000:]
