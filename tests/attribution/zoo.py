@@ -121,99 +121,103 @@ def _alexnet(models: Any) -> nn.Module:
     return model
 
 
+def _efficientnet(models: Any) -> nn.Module:
+    """EfficientNet-v2, with its drop-out and stochastic depth."""
+    fused, separable = models.efficientnet.FusedMBConvConfig, models.efficientnet.MBConvConfig
+    stages = [fused(1, 3, 1, 8, 8, 1), fused(4, 3, 2, 8, 16, 2), separable(4, 3, 2, 16, 24, 2)]
+    model: nn.Module = models.EfficientNet(stages, dropout=0.2, num_classes=CLASSES, last_channel=64)
+    return model
+
+
+def _regnet(models: Any) -> nn.Module:
+    kinds = models.regnet.BlockParams([1, 1, 2, 1], [16, 24, 32, 48], [8] * 4, [1.0] * 4, [2] * 4, 0.25)
+    model: nn.Module = models.RegNet(kinds, num_classes=CLASSES)
+    return model
+
+
+def _convnext(models: Any) -> nn.Module:
+    stages = [models.convnext.CNBlockConfig(8, 16, 1), models.convnext.CNBlockConfig(16, None, 1)]
+    model: nn.Module = models.ConvNeXt(stages, num_classes=CLASSES)
+    return model
+
+
+def _swin(models: Any) -> nn.Module:
+    swin = models.swin_transformer
+    kinds = {"block": swin.SwinTransformerBlockV2, "downsample_layer": swin.PatchMergingV2}
+    model: nn.Module = models.SwinTransformer(
+        [4, 4], 16, [1, 1], [2, 4], [4, 4], num_classes=CLASSES, **kinds
+    )
+    return model
+
+
 UNPOOLED = dict.fromkeys(CAMS, "no feature maps that the class score pools")
 
+SMALL: dict[str, Any] = {"layers": (1, 1, 1, 1), "channels": (16, 24, 32, 48)}
+FOUR: dict[str, Any] = {"embed_dims": (16, 24, 32, 48)}
+TINY: dict[str, Any] = {"img_size": 48, "embed_dim": 24, "depth": 3, "num_heads": 2}
+SWIN: dict[str, Any] = {"window_size": 4, "embed_dim": 24, "depths": (2, 2), "num_heads": (2, 4)}
+LAST = Features("norm", last=True)
+HEAD = Features("network.classification_head", entering=True)
+
 ZOO: dict[str, Row] = {
-    # Residual networks and what became of them
-    "timm-resnet10t": of_timm("resnet10t", "layer4"),
-    "timm-resnetv2_18": of_timm("resnetv2_18", "norm", layers=(1, 1, 1, 1)),
-    "timm-seresnet18": of_timm("seresnet18", "layer4", layers=(1, 1, 1, 1)),
-    "timm-skresnet18": of_timm("skresnet18", "layer4", layers=(1, 1, 1, 1)),
-    "timm-resnest14d": of_timm("resnest14d", "layer4"),
-    "timm-res2net50_14w_8s": of_timm("res2net50_14w_8s", "layer4", layers=(1, 1, 1, 1)),
-    "timm-regnety_002": of_timm("regnety_002", "final_conv"),
-    "timm-nf_regnet_b0": of_timm("nf_regnet_b0", "final_act"),
+    # Residual and dense networks
+    "timm-resnet10t": of_timm("resnet10t", "layer4", **SMALL),
+    "timm-resnetv2_18": of_timm("resnetv2_18", "norm", **SMALL),
+    "timm-seresnet18": of_timm("seresnet18", "layer4", **SMALL),
+    "timm-skresnet18": of_timm("skresnet18", "layer4", **SMALL),
+    "timm-resnest14d": of_timm("resnest14d", "layer4", **SMALL),
+    "timm-res2net50_14w_8s": of_timm("res2net50_14w_8s", "layer4", **SMALL),
     "timm-test_nfnet": of_timm("test_nfnet", "final_act"),
     "timm-repvgg_a0": of_timm("repvgg_a0", "final_conv"),
     "timm-densenet121": of_timm("densenet121", "features", growth_rate=8, block_config=(2, 3, 2, 2)),
     "timm-dla46_c": of_timm("dla46_c", "level5"),
     "timm-ese_vovnet19b_slim": of_timm("ese_vovnet19b_slim", "stages"),
     "timm-hgnetv2_b0": of_timm("hgnetv2_b0", "stages"),
-    "timm-hrnet_w18_small": of_timm("hrnet_w18_small", "final_layer"),
-    "timm-inception_next_atto": of_timm("inception_next_atto", "stages"),
-    "timm-botnet26t_256": of_timm("botnet26t_256", "final_conv", img_size=64),
     "timm-lambda_resnet26t": of_timm("lambda_resnet26t", "final_conv"),
-    "timm-gcresnext26ts": of_timm("gcresnext26ts", "final_conv"),
     # Mobile networks
     "timm-test_efficientnet": of_timm("test_efficientnet", "bn2"),
-    "timm-efficientnetv2_rw_t": of_timm("efficientnetv2_rw_t", "bn2"),
     "timm-mobilenetv3_small_050": of_timm("mobilenetv3_small_050", "blocks"),
     "timm-mnasnet_small": of_timm("mnasnet_small", "bn2"),
     "timm-ghostnet_050": of_timm("ghostnet_050", "blocks"),
-    "timm-hardcorenas_a": of_timm("hardcorenas_a", "blocks"),
-    "timm-mixnet_s": of_timm("mixnet_s", "bn2"),
     "timm-lcnet_050": of_timm("lcnet_050", "blocks"),
     "timm-starnet_s050": of_timm("starnet_s050", "norm"),
-    "timm-repvit_m0_9": of_timm("repvit_m0_9", "stages"),
+    "timm-repvit_m0_9": of_timm("repvit_m0_9", "stages", embed_dim=(16, 24, 32, 48), depth=(1, 1, 1, 1)),
     # Convolutions and attention
-    "timm-convnext_atto": of_timm("convnext_atto", "stages"),
-    "timm-convnextv2_atto": of_timm("convnextv2_atto", "stages"),
+    "timm-convnext_atto": of_timm("convnext_atto", "stages", depths=(1, 1, 1, 1), dims=(16, 24, 32, 48)),
+    "timm-convnextv2_atto": of_timm("convnextv2_atto", "stages", depths=(1, 1, 1, 1), dims=(16, 24, 32, 48)),
+    "timm-inception_next_atto": of_timm("inception_next_atto", "stages", depths=(1, 1, 2, 1)),
     "timm-poolformer_s12": of_timm("poolformer_s12", "stages"),
     "timm-edgenext_xx_small": of_timm("edgenext_xx_small", "stages", seed=3),
     "timm-mobilevit_xxs": of_timm("mobilevit_xxs", "final_conv"),
     "timm-mobilevitv2_050": of_timm("mobilevitv2_050", "final_conv"),
-    "timm-fastvit_t8": of_timm("fastvit_t8", "final_conv"),
+    "timm-fastvit_t8": of_timm("fastvit_t8", "final_conv", layers=(1, 1, 1, 1)),
     "timm-efficientvit_b0": of_timm("efficientvit_b0", "head.in_conv"),
-    "timm-tiny_vit_5m": of_timm("tiny_vit_5m_224", "stages", img_size=64),
+    "timm-tiny_vit_5m": of_timm("tiny_vit_5m_224", "stages", depths=(1, 1, 2, 1)),
     "timm-test_maxvit": of_timm("test_maxvit", "norm", img_size=64),
     "timm-test_coatnet": of_timm("test_coatnet", "norm", img_size=64),
     "timm-test_mambaout": of_timm("test_mambaout", Features("stages", last=True)),
-    "timm-pvt_v2_b0": of_timm("pvt_v2_b0", "stages"),
-    # Transformers
+    "timm-pvt_v2_b0": of_timm("pvt_v2_b0", "stages", depths=(1, 1, 1, 1)),
+    "timm-visformer_tiny": of_timm("visformer_tiny", "norm", img_size=64, depth=(1, 2, 1), embed_dim=48),
+    "timm-davit_tiny": of_timm("davit_tiny", "stages", depths=(1, 1, 1, 1), num_heads=(2, 2, 2, 2), **FOUR),
+    # Transformers and mixers
     "timm-vit_tiny": of_timm(
-        "vit_tiny_patch16_224", Features("blocks.11.norm1", tokens=(1, 3, 3)), size=48, img_size=48
+        "vit_tiny_patch16_224", Features("blocks.2.norm1", tokens=(1, 3, 3)), size=48, **TINY
     ),
     "timm-deit_tiny_distilled": of_timm(
-        "deit_tiny_distilled_patch16_224", Features("blocks.11.norm1", tokens=(2, 3, 3)), size=48, img_size=48
+        "deit_tiny_distilled_patch16_224", Features("blocks.2.norm1", tokens=(2, 3, 3)), size=48, **TINY
     ),
-    "timm-cait_xxs24": of_timm(
-        "cait_xxs24_224", Features("blocks.23.norm1", tokens=(0, 3, 3)), size=48, img_size=48
+    "timm-convit_tiny": of_timm(
+        "convit_tiny", Features("blocks.2.norm1", tokens=(1, 3, 3)), size=48, local_up_to_layer=2, **TINY
     ),
     "timm-swin_tiny": of_timm(
-        "swin_tiny_patch4_window7_224",
-        Features("norm", last=True),
-        img_size=64,
-        window_size=4,
-        embed_dim=24,
-        depths=(2, 2),
-        num_heads=(2, 4),
+        "swin_tiny_patch4_window7_224", Features("norm", last=True), img_size=64, **SWIN
     ),
-    "timm-swinv2_tiny": of_timm(
-        "swinv2_tiny_window8_256",
-        Features("norm", last=True),
-        img_size=64,
-        window_size=4,
-        embed_dim=24,
-        depths=(2, 2),
-        num_heads=(2, 4),
-    ),
-    "timm-xcit_nano": of_timm("xcit_nano_12_p16_224", None, img_size=64, refused=UNPOOLED),
+    "timm-swinv2_tiny": of_timm("swinv2_tiny_window8_256", Features("norm", last=True), img_size=64, **SWIN),
+    "timm-xcit_nano": of_timm("xcit_nano_12_p16_224", None, size=48, refused=UNPOOLED, **TINY),
     "timm-levit_128s": of_timm("levit_128s", None, img_size=64, refused=UNPOOLED),
-    "timm-mixer_s32": of_timm("mixer_s32_224", None, img_size=64, refused=UNPOOLED),
-    "timm-visformer_tiny": of_timm("visformer_tiny", "norm", img_size=64),
-    "timm-convit_tiny": of_timm(
-        "convit_tiny", Features("blocks.11.norm1", tokens=(1, 3, 3)), size=48, img_size=48
-    ),
-    "timm-nest_tiny": of_timm("nest_tiny", "norm", size=64, img_size=64),
-    "timm-davit_tiny": of_timm(
-        "davit_tiny", "stages", depths=(1, 1, 1, 1), embed_dims=(24, 24, 32, 32), num_heads=(2, 2, 2, 2)
-    ),
-    "timm-focalnet_tiny": of_timm("focalnet_tiny_srf", "norm"),
     # torchvision
     "torchvision-alexnet": of_torchvision(_alexnet, "avgpool"),
-    "torchvision-squeezenet1_1": of_torchvision(
-        lambda m: m.squeezenet1_1(num_classes=CLASSES), "classifier.2"
-    ),
+    "torchvision-squeezenet": of_torchvision(lambda m: m.squeezenet1_1(num_classes=CLASSES), "classifier.2"),
     "torchvision-shufflenet_v2": of_torchvision(lambda m: m.shufflenet_v2_x0_5(num_classes=CLASSES), "conv5"),
     "torchvision-googlenet": of_torchvision(
         lambda m: m.googlenet(num_classes=CLASSES, init_weights=False), "inception5b"
@@ -228,30 +232,15 @@ ZOO: dict[str, Row] = {
         lambda m: m.DenseNet(8, (2, 3, 2, 2), 16, num_classes=CLASSES), Features("features", relu=True)
     ),
     "torchvision-mobilenet_v2": of_torchvision(
-        lambda m: m.mobilenet_v2(num_classes=CLASSES, width_mult=0.35), "features"
+        lambda m: m.mobilenet_v2(num_classes=CLASSES, width_mult=0.25), "features"
     ),
-    "torchvision-mobilenet_v3_small": of_torchvision(
+    "torchvision-mobilenet_v3": of_torchvision(
         lambda m: m.mobilenet_v3_small(num_classes=CLASSES, width_mult=0.5), "features"
     ),
-    "torchvision-convnext": of_torchvision(
-        lambda m: m.ConvNeXt(
-            [m.convnext.CNBlockConfig(8, 16, 1), m.convnext.CNBlockConfig(16, None, 1)], num_classes=CLASSES
-        ),
-        "features",
-    ),
-    "torchvision-swin_v2": of_torchvision(
-        lambda m: m.SwinTransformer(
-            [4, 4],
-            16,
-            [1, 1],
-            [2, 4],
-            [4, 4],
-            num_classes=CLASSES,
-            block=m.swin_transformer.SwinTransformerBlockV2,
-            downsample_layer=m.swin_transformer.PatchMergingV2,
-        ),
-        "permute",
-    ),
+    "torchvision-efficientnet_v2": of_torchvision(_efficientnet, "features"),
+    "torchvision-regnet_y": of_torchvision(_regnet, "trunk_output"),
+    "torchvision-convnext": of_torchvision(_convnext, "features"),
+    "torchvision-swin_v2": of_torchvision(_swin, "permute"),
     "torchvision-vit": of_torchvision(
         lambda m: m.VisionTransformer(32, 8, 2, 2, 12, 24, num_classes=CLASSES),
         Features("encoder.layers.encoder_layer_1.ln_1", tokens=(1, 4, 4)),
@@ -270,9 +259,9 @@ ZOO: dict[str, Row] = {
     "monai-resnet": of_monai(
         lambda m: m.ResNet("basic", [1, 1, 1, 1], [16, 32, 48, 64], 2, 3, num_classes=CLASSES), "layer4"
     ),
-    "monai-efficientnet_b0": of_monai(
-        lambda m: m.EfficientNetBN(
-            "efficientnet-b0", pretrained=False, spatial_dims=2, in_channels=3, num_classes=CLASSES
+    "monai-efficientnet": of_monai(
+        lambda m: m.EfficientNet(
+            ["r1_k3_s11_e1_i32_o16_se0.25", "r2_k5_s22_e4_i16_o24_se0.25"], num_classes=CLASSES
         ),
         Features("_avg_pooling", entering=True),
     ),
@@ -283,25 +272,15 @@ ZOO: dict[str, Row] = {
     "torchxrayvision-densenet": of_torchxrayvision(
         lambda m: m.models.DenseNet(8, (2, 3, 2, 2), 16, num_classes=CLASSES), Features("features", relu=True)
     ),
-    # smp's encoders, and radgaze's own networks
-    "radgaze-unet-efficientnet-b0": of_radgaze(
-        "unet", Features("network.classification_head", entering=True), encoder="timm-efficientnet-b0"
-    ),
-    "radgaze-unet-resnet18": of_radgaze(
-        "unet", Features("network.classification_head", entering=True), encoder="resnet18"
-    ),
-    "radgaze-unet-mit_b0": of_radgaze(
-        "unet", Features("network.classification_head", entering=True), encoder="mit_b0"
-    ),
-    "radgaze-classifier-mobilenet_v2": of_radgaze(
-        "classifier", Features("head", entering=True), encoder="mobilenet_v2"
-    ),
+    # radgaze's own networks, with encoders of smp
+    "radgaze-unet-efficientnet-b0": of_radgaze("unet", HEAD, encoder="timm-efficientnet-b0"),
+    "radgaze-unet-mit_b0": of_radgaze("unet", HEAD, encoder="mit_b0", decoder_channels=(16, 8, 8, 8, 8)),
     "radgaze-classifier-vgg11_bn": of_radgaze(
         "classifier", Features("head", entering=True), encoder="vgg11_bn"
     ),
-    "radgaze-pylon": of_radgaze("pylon", None, encoder="resnet18"),
-    "radgaze-class_maps": of_radgaze("class_maps", None, encoder="resnet18"),
-    "radgaze-temporal_image_only": of_radgaze("temporal_image_only", None),
+    "radgaze-pylon": of_radgaze("pylon", "head", encoder="resnet18", pylon_channels=16),
+    "radgaze-class_maps": of_radgaze("class_maps", "localiser", encoder="resnet18"),
+    "radgaze-temporal_image_only": of_radgaze("temporal_image_only", "image.pool"),
 }
 
 
