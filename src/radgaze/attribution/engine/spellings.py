@@ -118,7 +118,9 @@ class Function:
 class Spelling:
     """The last results of elementwise operations, as functions of what they were computed from."""
 
-    _last: deque[tuple[Tensor, int, Tensor, int, Function]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _last: deque[tuple[Tensor, int, Tensor, int, Function]] = field(
+        default_factory=lambda: deque(maxlen=KEPT)
+    )
 
     def follow(self, func: TorchFunction, args: Arguments, kwargs: Keywords) -> Function | None:
         """The result of a call as a function of one tensor; None where it depends on several or on none."""
