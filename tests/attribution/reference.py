@@ -200,7 +200,17 @@ def deconvolve(node: Any) -> Any:
     return node.register_hook(lambda made, grads: (grads[0].clamp(min=0), *made[1:]))
 
 
-ACTIVATIONS = ("Relu", "Silu", "Gelu", "Hardswish", "Elu", "LeakyRelu", "Mish", "Hardtanh", "Softplus")
+ACTIVATIONS: tuple[str, ...] = (
+    "Relu",
+    "Silu",
+    "Gelu",
+    "Hardswish",
+    "Elu",
+    "LeakyRelu",
+    "Mish",
+    "Hardtanh",
+    "Softplus",
+)
 ACTIVATIONS += ("PreluKernel",)
 RULES: dict[str, Rule] = {"guided_backprop": guide, "deconvnet": deconvolve}
 

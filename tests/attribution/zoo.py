@@ -225,7 +225,7 @@ ZOO: dict[str, Row] = {
     "torchvision-inception_v3": of_torchvision(
         lambda m: m.inception_v3(num_classes=CLASSES, init_weights=False, aux_logits=False),
         None,
-        size=80,
+        size=96,
         refused=dict.fromkeys(CAMS, "the last ones have one place"),
     ),
     "torchvision-densenet": of_torchvision(
