@@ -10,6 +10,7 @@ SEED ?= 0
 CLINIC ?= .clinic
 PORT ?= 8000
 LOWEST ?= .venv-lowest
+ONLY ?=
 # Of each library what is used of it, in little time.
 LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests/dicom/test_read.py \
   tests/dicom/test_jpeg.py tests/sources/test_table.py tests/sources/test_egd.py tests/attribution/test_generators.py \
@@ -22,7 +23,7 @@ LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clinic-demo clinic-data clinic-tools test test-slow test-clinic test-lowest fuzz docs lint limits language types contract bench lock clean
+.PHONY: help setup demo clinic-demo clinic-data clinic-tools test test-slow zoo test-clinic test-lowest fuzz docs lint limits language types contract bench lock clean
 
 help:             ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +56,9 @@ test: $(READY)    ## the tests, except the slow ones, file by file on two cores 
 
 test-slow: $(READY)  ## the tests marked slow
 	$(BIN)/python -m pytest -m "slow and not clinic"
+
+zoo: $(READY)     ## heatmaps of networks of timm, torchvision, smp, MONAI… against autograd: make zoo ONLY="densenet and training"
+	$(BIN)/python -m pytest -m "" -k "$(ONLY)" --numprocesses $(TESTERS) --dist loadgroup tests/attribution/test_zoo.py
 
 test-clinic: $(READY) clinic-tools  ## the tests marked clinic, with Orthanc, OHIF and Chromium, which are installed (Debian)
 	$(BIN)/python -m pytest -m "clinic and not slow" --durations=10

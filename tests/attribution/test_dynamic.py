@@ -153,7 +153,7 @@ def test_map_and_parameter_gradients_are_those_of_torchs_own_nodes(body: Body, t
 @pytest.mark.parametrize("body", [conditional, modulated, attended], ids=lambda body: body.__name__)
 def test_rule_is_laid_on_what_makes_the_weights_as_well(body: Body) -> None:
     model = randomised(Dynamic(body)).eval()
-    assert_as_reference(model, images_for(model, 4, size=(12, 11)), guided=True)
+    assert_as_reference(model, images_for(model, 4, size=(12, 11)), name="guided_backprop")
 
 
 def test_attention_of_a_module_can_be_trained_through() -> None:
@@ -239,7 +239,7 @@ def test_norm_without_running_statistics_is_differentiated_through_them_in_evalu
     model.parts["norm"] = nn.BatchNorm2d(4, track_running_stats=False).double()
     images = images_for(model, 9)
     assert_as_reference(model.eval(), images[:4], batch_statistics="exact")
-    assert_as_reference(model.eval(), images[:4], guided=True, batch_statistics="exact")
+    assert_as_reference(model.eval(), images[:4], name="guided_backprop", batch_statistics="exact")
     x = images.clone().requires_grad_()
     (g,) = torch.autograd.grad(model(x)[:, 1].sum(), x)
     for name in ("backprop", "smooth_grad"):  # all cases together, for they share the statistics

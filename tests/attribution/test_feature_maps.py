@@ -290,3 +290,17 @@ def test_transformer_is_explained_at_the_norm_in_front_of_its_last_attention() -
 def test_transformer_without_a_norm_in_front_is_not_explained_at_its_patches_unasked() -> None:
     with pytest.raises(RuntimeError, match=r"but tokens \(2, 20, 8\); name a layer"):
         attribution.create("grad_cam", Transformer(norm_first=False))(torch.rand(2, 1, 20, 16), 1)
+
+
+@pytest.mark.parametrize("name", ["grad_cam", "hires_cam", "layer_cam", "grad_cam_pp"])
+@pytest.mark.parametrize("norm", [nn.Identity, lambda: nn.BatchNorm2d(6)])
+@pytest.mark.parametrize(("side", "kernel", "stride"), [(4, 3, 2), (3, 2, 2), (5, 4, 4)])
+def test_strided_convolution_onto_one_place_is_no_pooling(
+    side: int, kernel: int, stride: int, norm: Callable[[], nn.Module], name: str
+) -> None:
+    """As in Inception-v3 with images of 96 × 96, whose last three branches have one place each."""
+    model = nn.Sequential(nn.Conv2d(1, 6, 1), nn.ReLU(), nn.Conv2d(6, 6, kernel, stride), norm(), nn.ReLU())
+    model = nn.Sequential(*model, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    generator = attribution.create(name, randomised(model).eval(), normalise="none")
+    with pytest.raises(RuntimeError, match="the last ones have one place; name a layer"):
+        generator(torch.rand(2, 1, side, side, dtype=torch.float64), 1)

@@ -205,3 +205,45 @@ def test_what_is_beside_the_way_from_images_to_score_is_not_counted(images: Tens
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         attribution.create("guided_backprop", Standardised(nn.ReLU()))(images, target=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        lambda x: F.relu(x).float(),
+        lambda x: x.clamp(min=0).float(),
+        lambda x: torch.relu(x.float()),
+        lambda x: x.float() * torch.special.expit(x.float()),
+        lambda x: x * (x > 0).float(),
+    ],
+)
+@pytest.mark.parametrize("name", ["backprop", "guided_backprop"])
+def test_precision_that_a_model_changes_at_an_activation_is_kept(
+    name: str, spelt: Activation, dtype: torch.dtype
+) -> None:
+    """As the linear attention of EfficientViT does: relu(q).float() @ k.float()."""
+    made: list[torch.dtype] = []
+
+    class Changing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            x = spelt(F.silu(self.stem(images)))
+            made.append(x.dtype)
+            logits: Tensor = self.head(x.to(images.dtype).mean((2, 3)))
+            return logits
+
+    torch.manual_seed(0)
+    model, images = Changing().to(dtype), torch.rand(2, 1, 8, 8).to(dtype)
+    model(images)
+    with attribution.create(name, model, normalise="none").capture() as read:
+        heat = read(model(images), 1)
+    assert made[0] == made[1]
+    assert heat.max() > 0
+    if name == "backprop" and dtype == torch.float64:
+        leaf = images.clone().requires_grad_()
+        (g,) = torch.autograd.grad(model(leaf)[:, 1].sum(), leaf)
+        torch.testing.assert_close(heat.detach(), g.abs(), rtol=1e-6, atol=1e-9)

@@ -155,11 +155,10 @@ def _many(shape: Shape) -> bool:
 def _covers(node: Node, shape: Shape) -> bool:
     """Whether a convolution's kernel lies on all places at once: it flattens, and is a linear layer."""
     weight: Tensor | None = getattr(node, "_saved_weight", None)
-    if weight is None:
-        tensors: tuple[Tensor | None, ...] = getattr(node, "saved_tensors", ())
-        given = (t for t in tensors if t is not None)
-        weight = next((t for t in given if t.dim() == 4 and t.shape[-2:] == shape[-2:]), None)
-    return weight is not None and tuple(weight.shape[-2:]) == shape[-2:] and shape_of(node)[2:] == (1, 1)
+    # A step saves its input too, which has all places whatever the kernel is.
+    tensors = getattr(node, "saved_tensors", ()) if weight is None else (weight, weight)
+    alike = [t for t in tensors if t is not None and t.dim() == 4 and tuple(t.shape[-2:]) == shape[-2:]]
+    return len(alike) > 1 and shape_of(node)[2:] == (1, 1)
 
 
 def _uncopied(node: Node, maps: dict[Node, Tensor]) -> Node:

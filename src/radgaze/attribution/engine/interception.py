@@ -186,7 +186,7 @@ class Interception(TorchFunctionMode):
 
     def _spelled_out(self, function: Function, activation: Activation) -> Tensor:
         """An activation that the model writes in other functions, see `spellings`."""
-        y: Tensor = Activate.apply(function.source, activation, self.pass_)
+        y: Tensor = Activate.apply(function.source.to(function.dtype), activation, self.pass_)
         if activation.gate:
             self._spelling.note(y, function)  # it may be a part of another one
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 
 import torch
 from torch import Tensor
@@ -86,10 +86,17 @@ KEPT = 12
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A tensor as a function of one tensor, by its values at `PROBES`."""
+    """A tensor as a function of one tensor, by its values at `PROBES`.
+
+    Attributes:
+        source: The tensor that it is a function of.
+        values: The values.
+        dtype: Its precision, which the model may change on the way.
+    """
 
     source: Tensor
     values: Tensor
+    dtype: torch.dtype
 
     @property
     def activation(self) -> Activation | None:
@@ -111,7 +118,9 @@ class Function:
 class Spelling:
     """The last results of elementwise operations, as functions of what they were computed from."""
 
-    _last: deque[tuple[Tensor, int, Tensor, int, Tensor]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _last: deque[tuple[Tensor, int, Tensor, int, Function]] = field(
+        default_factory=lambda: deque(maxlen=KEPT)
+    )
 
     def follow(self, func: TorchFunction, args: Arguments, kwargs: Keywords) -> Function | None:
         """The result of a call as a function of one tensor; None where it depends on several or on none."""
@@ -139,7 +148,7 @@ class Spelling:
             return None
         try:
             if name == "float" and isinstance(shadows[0], Tensor):
-                return Function(source, shadows[0].double())
+                return Function(source, shadows[0].double(), torch.float32)
             if name in _OF_CONSTANTS:
                 shadows = [_as_tensor(shadow) for shadow in shadows]
             values = func(*shadows[: len(args)], **dict(zip(kwargs, shadows[len(args) :], strict=True)))
@@ -147,22 +156,22 @@ class Spelling:
             return None
         if not isinstance(values, Tensor) or values.shape != PROBES.shape:
             return None
-        return Function(source, values)
+        return Function(source, values, _promoted(args, kwargs))
 
     def function(self, tensor: Tensor) -> Function | None:
         """A tensor as a function of the tensor it was computed from, or of itself; None of a constant."""
-        for result, version, source, source_version, values in reversed(self._last):
+        for result, version, source, source_version, function in reversed(self._last):
             if result is tensor and tensor._version == version and source._version == source_version:
-                return Function(source, values)
+                return function
         if not (tensor.requires_grad and tensor.is_floating_point() and tensor.grad_fn is not None):
             return None
-        return Function(tensor, PROBES)
+        return Function(tensor, PROBES, tensor.dtype)
 
     def note(self, result: object, function: Function | None) -> None:
         """Keep the result of a call."""
         if function is not None and isinstance(result, Tensor) and not result.is_inference():
             source = function.source
-            self._last.append((result, result._version, source, source._version, function.values))
+            self._last.append((result, result._version, source, source._version, function))
 
     def clear(self) -> None:
         """Release all tensors."""
@@ -202,6 +211,13 @@ def _constant(tensor: Tensor) -> float | None:
         return None
     first = tensor.flatten()[0]
     return float(first) if bool((tensor == first).all()) else None
+
+
+def _promoted(args: Arguments, kwargs: Keywords) -> torch.dtype:
+    """The precision of an operation's result: a number in a tensor counts beside no other tensor."""
+    tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+    types = [tensor.dtype for tensor in tensors if tensor.dim()] or [tensor.dtype for tensor in tensors]
+    return reduce(torch.promote_types, types)
 
 
 def _as_tensor(value: object) -> object:
