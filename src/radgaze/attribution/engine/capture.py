@@ -148,11 +148,23 @@ class Capture:
         """
         if rule is not BACKPROP:
             self._check_matches(rule)
+        known = (id(source), rule)
+        if not self.create_graph and known in self._known:
+            return self._known[known][1]
         arrange: Arrange | None = None
+        made = source
         if "features" in self.__dict__ and source is self.features:
-            source, arrange = self.as_made
-        gradient = self._in_range((source,), rule)
-        return gradient if arrange is None else arrange(gradient)
+            made, arrange = self.as_made
+        gradient = self._in_range((made,), rule)
+        gradient = gradient if arrange is None else arrange(gradient)
+        if not self.create_graph:
+            self._known[known] = source, gradient
+        return gradient
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, Rule], tuple[Tensor, Tensor]]:
+        """Each tensor that was differentiated by, with its gradient: several maps may need the same."""
+        return {}
 
     def gradients(self, sources: Sequence[Tensor]) -> list[Tensor]:
         """∂score/∂source for several tensors of the forward pass, (B, …) or (B · heads, …).

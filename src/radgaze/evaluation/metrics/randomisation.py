@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -86,18 +87,26 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
             f"maps must have one shape of {_WINDOW} pixels or more, got {tuple(a.shape)}, {tuple(b.shape)}"
         )
     a, b = a.double(), b.double()
-    at = torch.arange(_WINDOW, dtype=a.dtype, device=a.device) - _WINDOW // 2
-    kernel = torch.exp(-0.5 * (at / _SIGMA) ** 2)
-    kernel = kernel / kernel.sum()
+    down, across = (_windows(side).to(a) for side in a.shape[-2:])
 
     def mean(maps: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(maps, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+        return down @ maps @ across.T
 
     of_a, of_b = mean(a), mean(b)
     var_a, var_b = mean(a * a) - of_a**2, mean(b * b) - of_b**2
     both = mean(a * b) - of_a * of_b
     similar = (2 * of_a * of_b + _K1**2) * (2 * both + _K2**2)
     return (similar / ((of_a**2 + of_b**2 + _K1**2) * (var_a + var_b + _K2**2))).mean((1, 2, 3))
+
+
+def _windows(side: int) -> Tensor:
+    """Weights of a window's pixels at each of its places along a side, of shape (side − 10, side).
+
+    Matrices are faster than convolutions, which are slow in double precision.
+    """
+    at = torch.arange(side)[None] - torch.arange(side - _WINDOW + 1)[:, None] - _WINDOW // 2
+    weights = torch.exp(-0.5 * (at.double() / _SIGMA) ** 2).masked_fill(at.abs() > _WINDOW // 2, 0)
+    return weights / weights.sum(1, keepdim=True)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -113,7 +122,8 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 
 def _ranks(values: Tensor) -> Tensor:
     """Ranks of values (B, K) within their row, from 0; equal values share their mean rank."""
-    ordered, order = values.sort(1)
+    order = _order(values)
+    ordered = values.gather(1, order)
     fresh = ordered[:, 1:] != ordered[:, :-1]
     group = F.pad(fresh.long().cumsum(1), (1, 0))  # of equal values, in order
     place = torch.arange(values.shape[1], dtype=torch.float64, device=values.device).expand(len(values), -1)
@@ -121,6 +131,13 @@ def _ranks(values: Tensor) -> Tensor:
     count = empty.scatter_add(1, group, torch.ones_like(place))
     mean = empty.scatter_add(1, group, place) / count.clamp_min(1)
     return empty.scatter(1, order, mean.gather(1, group))
+
+
+def _order(values: Tensor) -> Tensor:
+    """Places of values (B, K) in ascending order; that of equal values is any."""
+    if values.device.type != "cpu":
+        return values.argsort(1)
+    return torch.from_numpy(np.argsort(values.detach().numpy(), axis=1))  # three times as fast as torch's
 
 
 @torch.no_grad()
