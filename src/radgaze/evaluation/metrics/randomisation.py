@@ -6,7 +6,7 @@ model, like the output of an edge detector.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Literal
 
 import numpy as np
@@ -37,7 +37,9 @@ def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     ][::-1]
 
 
-def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
+def randomisations(
+    model: nn.Module, mode: Mode, *, seed: int, places: Container[int] | None = None
+) -> Iterator[tuple[str, nn.Module]]:
     """Yield the model with the weights of some of its layers randomised, once for each layer.
 
     A layer is initialised as when it is built (`reset_parameters`, which also clears the statistics of a
@@ -52,6 +54,7 @@ def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple
         mode: "cascading" to randomise all layers from the output to the one named, "independent" to randomise
             only the one named.
         seed: Random seed.
+        places: Places in `layers` of those for which the model is yielded; None for all.
 
     Yields:
         The name of a layer, and the model, which is valid until the next is requested.
@@ -64,10 +67,13 @@ def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple
     trained = {name: value.detach().clone() for name, value in _tensors(model).items()}
     try:
         for place, (name, layer) in enumerate(layers(model)):
-            _draw(layer, seed + place)
-            yield name, model
-            if mode == "independent":
-                _restore(model, trained)
+            is_asked_for = places is None or place in places
+            if is_asked_for or mode == "cascading":
+                _draw(layer, seed + place)
+            if is_asked_for:
+                yield name, model
+                if mode == "independent":
+                    _restore(model, trained)
     finally:
         _restore(model, trained)
 

@@ -282,14 +282,11 @@ def _of_group(audited: AuditedMaps) -> dict[str, Stages]:
 
 
 def _at_stages(audited: AuditedMaps, mode: Mode) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the randomised model at the stages at which maps are compared, with the layer's name."""
+    """The randomised model at the stages at which maps are compared, each with the layer's name."""
     total = len(randomisation.layers(audited.model))
     stages = min(audited.options.stages, total)
     places = set(np.linspace(0, total - 1, stages).round().astype(int).tolist())
-    randomised = randomisation.randomisations(audited.model, mode, seed=audited.options.seed)
-    for place, (name, model) in enumerate(randomised):
-        if place in places:
-            yield name, model
+    return randomisation.randomisations(audited.model, mode, seed=audited.options.seed, places=places)
 
 
 def _similarities(audited: AuditedMaps, model: nn.Module) -> dict[str, Figures]:
