@@ -1,4 +1,4 @@
-"""What several methods of an audit have in common is computed once, and no figure changes by that."""
+"""Work that several methods of an audit have in common is done once, and no figure changes by that."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ _OPTIONS = tuple(name for name in SHARED if name != "readout")
 
 
 def _passes(generator: Generator) -> Hashable:
-    """What is equal for generators that share their forward passes; a generator of another kind is alone."""
+    """A key that is equal for generators that share their forward passes; those of another kind are alone."""
     kind = type(generator)
     if kind.look is not Generator.look or kind.map is not Generator.map or generator.reads_attention:
         return id(generator)

@@ -148,9 +148,9 @@ class Capture:
         """
         if rule is not BACKPROP:
             self._check_matches(rule)
-        known = (id(source), rule)
-        if not self.create_graph and known in self._known:
-            return self._known[known][1]
+        key = (id(source), rule)
+        if not self.create_graph and key in self._differentiated:
+            return self._differentiated[key][1]
         arrange: Arrange | None = None
         made = source
         if "features" in self.__dict__ and source is self.features:
@@ -158,11 +158,11 @@ class Capture:
         gradient = self._in_range((made,), rule)
         gradient = gradient if arrange is None else arrange(gradient)
         if not self.create_graph:
-            self._known[known] = source, gradient
+            self._differentiated[key] = source, gradient
         return gradient
 
     @cached_property
-    def _known(self) -> dict[tuple[int, Rule], tuple[Tensor, Tensor]]:
+    def _differentiated(self) -> dict[tuple[int, Rule], tuple[Tensor, Tensor]]:
         """Each tensor that was differentiated by, with its gradient: several maps may need the same."""
         return {}
 

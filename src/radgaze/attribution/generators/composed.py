@@ -96,8 +96,8 @@ class SmoothGrad(Generator):
     def sampled(self) -> Hashable:
         """The noise, which other generators may have too; none has the same without a seed."""
         noise = (self.samples, self.noise, self.seed, self.internal_batch_size)
-        own = self.seed is None or type(self).attribute is not SmoothGrad.attribute
-        return ("noise", *noise, id(self) if own else None)
+        alone = self.seed is None or type(self).attribute is not SmoothGrad.attribute
+        return ("noise", *noise, id(self) if alone else None)
 
     def attribute(self, read: Capture) -> Tensor:
         return self.averages(read, [self._base])[0]

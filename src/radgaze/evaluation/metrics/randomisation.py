@@ -18,6 +18,8 @@ from radgaze.evaluation.metrics.faithfulness import correlation
 
 Mode = Literal["cascading", "independent"]
 
+ROWS = 16
+"""Number of maps that are ranked at once, which bounds the memory."""
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
 
@@ -121,9 +123,11 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     Ties share their mean rank. In [−1, 1], 1 is the same order of pixels. NaN where a map is constant or not
     finite.
     """
-    a, b = a.flatten(1), b.flatten(1)
-    finite = torch.isfinite(a).all(1) & torch.isfinite(b).all(1)
-    return torch.where(finite, correlation(_ranks(a), _ranks(b)), torch.nan)
+    parts = []
+    for one, other in zip(a.flatten(1).split(ROWS), b.flatten(1).split(ROWS), strict=True):
+        finite = torch.isfinite(one).all(1) & torch.isfinite(other).all(1)
+        parts.append(torch.where(finite, correlation(_ranks(one), _ranks(other)), torch.nan))
+    return torch.cat(parts)
 
 
 def _ranks(values: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class Faithfulness(Aspect):
 
 @dataclass(frozen=True)
 class Reference:
-    """What does not depend on a map, for a batch.
+    """Values of a batch that do not depend on a map.
 
     Attributes:
         baseline: The blurred images, of shape (B, 1, S, S).
@@ -114,17 +114,17 @@ def _figures(audited: AuditedMaps, batch: CaseBatch) -> Figures:
         removed = faithfulness.removals(logit, x, n=n, samples=options.subsets, seed=options.seed)
         return Reference(baseline, probability(x), probability(baseline), removed)
 
-    known = audited.once((Faithfulness.name, batch.case_ids), reference)
-    steps, ends = options.steps, (known.whole, known.blurred)
-    deletion = faithfulness.deletion(probability, x, maps, known.baseline, steps=steps, ends=ends).area
+    shared = audited.once((Faithfulness.name, batch.case_ids), reference)
+    steps, ends = options.steps, (shared.whole, shared.blurred)
+    deletion = faithfulness.deletion(probability, x, maps, shared.baseline, steps=steps, ends=ends).area
     insertion = faithfulness.insertion(
-        probability, x, maps, known.baseline, steps=steps, ends=ends[::-1]
+        probability, x, maps, shared.baseline, steps=steps, ends=ends[::-1]
     ).area
     return {
         "deletion": floats(deletion),
         "insertion": floats(insertion),
         "insertion_minus_deletion": floats(insertion - deletion),
-        "sensitivity_n": floats(faithfulness.sensitivity(maps, known.removed)),
+        "sensitivity_n": floats(faithfulness.sensitivity(maps, shared.removed)),
     }
 
 

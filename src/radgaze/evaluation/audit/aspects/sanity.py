@@ -268,17 +268,17 @@ Stages = dict[Mode, dict[str, Figures]]
 def _of_group(audited: AuditedMaps) -> dict[str, Stages]:
     """The similarities of all methods that are measured together, by their names."""
     group = audited.required.group
-    found: dict[str, Stages] = {name: {"cascading": {}, "independent": {}} for name in group.maps}
+    stages: dict[str, Stages] = {name: {"cascading": {}, "independent": {}} for name in group.maps}
+    first = randomisation.layers(audited.model)[0][0]
     for mode in ("cascading", "independent"):
         for layer, model in _at_stages(audited, mode):
-            first = not found[next(iter(found))][mode]
-            if mode == "independent" and first:  # the last layer alone, as in the cascade
-                for stages in found.values():
-                    stages[mode][layer] = stages["cascading"][layer]
+            if mode == "independent" and layer == first:  # the last layer alone, as in the cascade
+                for of_method in stages.values():
+                    of_method[mode][layer] = of_method["cascading"][layer]
                 continue
             for name, figures in _similarities(audited, model).items():
-                found[name][mode][layer] = figures
-    return found
+                stages[name][mode][layer] = figures
+    return stages
 
 
 def _at_stages(audited: AuditedMaps, mode: Mode) -> Iterator[tuple[str, nn.Module]]:
@@ -304,7 +304,9 @@ def _similarities(audited: AuditedMaps, model: nn.Module) -> dict[str, Figures]:
 
 def _similarity(trained: Tensor, new: Tensor) -> Figures:
     flat = is_constant(new[:, 0].cpu().numpy()) & ~is_constant(trained[:, 0].cpu().numpy())
-    return {name: np.where(flat, 0.0, floats(of(trained, new))) for name, of in _SIMILARITIES.items()}
+    return {
+        name: np.where(flat, 0.0, floats(measure(trained, new))) for name, measure in _SIMILARITIES.items()
+    }
 
 
 _SIMILARITIES = {"rank_correlation": randomisation.rank_correlation, "ssim": randomisation.ssim}

@@ -70,6 +70,6 @@ def _of_group(audited: AuditedMaps, batch: CaseBatch) -> dict[str, Figures]:
         again, batch.images, noise=options.noise, samples=options.draws, seed=options.seed
     )
     shifted = robustness.under_shifts(again, batch.images, pixels=pixels)
-    found = {"under_noise": floats(noisy), "under_shifts": floats(shifted)}
-    parts = {metric: figure.reshape(len(maps), -1) for metric, figure in found.items()}
+    figures = {"under_noise": floats(noisy), "under_shifts": floats(shifted)}
+    parts = {metric: figure.reshape(len(maps), -1) for metric, figure in figures.items()}
     return {name: {metric: part[place] for metric, part in parts.items()} for place, name in enumerate(maps)}
