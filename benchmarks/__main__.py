@@ -57,6 +57,7 @@ BENCHMARKS = {
     "encoders": Benchmark(
         "encoders:run", "training steps and maps of transformers, ConvNeXt and a DenseNet", slow=True
     ),
+    "epoch": Benchmark("epoch:run", "an epoch of training from the store, against its bare steps", slow=True),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
     "many": Benchmark("many:run", "evaluate, report, inspect and predict on 10,000 cases", slow=True),
     "methods": Benchmark(

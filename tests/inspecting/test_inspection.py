@@ -200,3 +200,34 @@ def test_the_agreement_of_readers_on_few_patients_has_the_interval_of_a_mean_of_
         row = found.between.row(by_predicate=pl.col("metric") == metric, named=True)
         expected = np.clip(mean_interval(values[metric], patients), *agreement.METRICS[metric].bounds)
         assert (row["low"], row["high"]) == pytest.approx(tuple(expected))
+
+
+def mapped_files(store: Store) -> set[str]:
+    """Files of images and masks of a store that are mapped into the memory of this process."""
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    return {line.split(maxsplit=5)[5] for line in lines if str(store.path.resolve()) in line}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="Linux says which files are mapped")
+def test_images_that_were_read_do_not_stay_in_memory(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files a store has, those of one batch at most are open."""
+    monkeypatch.setattr("radgaze.store.partial.SHARD", 2)
+    monkeypatch.setattr("radgaze.store.finishing.SHARD", 2)
+    many = prepare(make_cohort(tmp_path / "images", 12), tmp_path / "store", size=64, workers=1)
+    shards = many.cases["shard"].n_unique()
+    assert shards >= 6
+    monkeypatch.setattr(inspection, "BATCH", 2)
+    opened: list[int] = []
+    whole = inspection.GazeDataset.close_files
+
+    def close_files(cases: inspection.GazeDataset) -> None:
+        opened.append(len(mapped_files(many)))
+        whole(cases)
+
+    monkeypatch.setattr(inspection.GazeDataset, "close_files", close_files)
+    left: list[int] = []
+    inspect(many, InspectOptions(resamples=50), advance=lambda cases: left.append(len(mapped_files(many))))
+    assert max(opened) <= 2 * 2 < shards  # images of two cases, and their masks
+    assert set(left) == {0}

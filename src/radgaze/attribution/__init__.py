@@ -25,6 +25,7 @@ from radgaze.attribution.registry import (
     register,
 )
 from radgaze.attribution.engine.sync_batch_norm import synchronised
+from radgaze.attribution.together import shared, together
 
 __all__ = [
     "PRESETS",
@@ -39,5 +40,7 @@ __all__ = [
     "options",
     "presets",
     "register",
+    "shared",
     "synchronised",
+    "together",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
@@ -133,6 +133,11 @@ class Generator:
         """Whether the attention matrices of the forward pass are recorded."""
         return False
 
+    @property
+    def sampled(self) -> Hashable:
+        """The images that the model runs on beside those explained; None for none, see `together`."""
+        return None
+
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
         """The reason why this generator does not apply to a model; None if it applies.
@@ -174,6 +179,17 @@ class Generator:
             RuntimeError: The score does not depend on the images, or the model has no activation to which the
                 rule applies.
         """
+        return self.explain([self], images, target, labels, also)[0]
+
+    def explain(
+        self,
+        generators: Sequence[Generator],
+        images: Tensor,
+        target: Target,
+        labels: Tensor | None,
+        also: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """Make detached heatmaps (B, 1, H, W) of generators that `look` at the same forward passes."""
         check_images(images)
         if isinstance(target, Tensor) and target.dim() == 0:
             target = target.expand(len(images))
@@ -187,15 +203,20 @@ class Generator:
                 shape = tuple(value.shape)
                 raise ValueError(f"{name} have the shape {shape}, but the batch holds {len(images)} cases")
         model = bare(self.model)
-        maps = []
+        parts = []
         with turns.alone(model, held=True), turns.undisturbed(), evaluating(model, parameters=True):
             at_once = len(images) if compares_cases(model) else _at_once(images)
             for k in range(0, len(images), at_once):
                 part = slice(k, k + at_once)
                 targets = target[part] if isinstance(target, Tensor) else target
                 part_labels = None if labels is None else labels[part]
-                maps.append(self.look(model, images[part], targets, part_labels, [a[part] for a in also]))
-        return torch.cat(maps)
+                arguments = (images[part], targets, part_labels, [a[part] for a in also])
+                parts.append(
+                    [self.look(model, *arguments)]
+                    if len(generators) == 1
+                    else self.look_together(generators, model, *arguments)
+                )
+        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
     def look(
         self, model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, also: Sequence[Tensor]
@@ -209,15 +230,42 @@ class Generator:
             labels: See `__call__`.
             also: Further arguments of the model after the images.
         """
+        return self.look_together([self], model, images, target, labels, also)[0]
+
+    def look_together(
+        self,
+        generators: Sequence[Generator],
+        model: nn.Module,
+        images: Tensor,
+        target: Target,
+        labels: Tensor | None,
+        also: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """Make detached maps as `look` does, of several generators of the same options and `sampled`."""
+
+        def looked() -> list[Tensor]:
+            plain = all(each.is_plain and type(each).map is Generator.map for each in generators)
+            with self._watched(model, False, images, plain=plain) as watch:
+                read = self._read(watch, model(images, *also), target, labels, create_graph=False)
+                with watch.listening():
+                    maps = self.maps(read, generators)
+                return [each.scaled(heat).detach() for each, heat in zip(generators, maps, strict=True)]
+
         try:
-            with self._capture(model, create_graph=False, of=images) as read:
-                return read(model(images, *also), target, labels).detach()
+            return looked()
         except RuntimeError as error:
             if self._as_given or _NO_VIEW not in str(error):
                 raise
         self._as_given = True  # the model looks at feature maps as if they lay in memory channel by channel
-        with self._capture(model, create_graph=False, of=images) as read:
-            return read(model(images, *also), target, labels).detach()
+        return looked()
+
+    def maps(self, read: Capture, generators: Sequence[Generator]) -> list[Tensor]:
+        """The maps (B, 1, H, W) before scaling of several generators of the same `sampled`."""
+        return [each.map(read) for each in generators]
+
+    def scaled(self, heat: Tensor) -> Tensor:
+        """Scale a map (B, 1, H, W) as `normalise` says."""
+        return normalise(heat, self.normalise, through_scale=self.through_scale)
 
     @contextmanager
     def capture(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
@@ -242,12 +290,38 @@ class Generator:
         """
         called = self.model if model is None else model
         refuse_compiled(called)
-        with self._capture(bare(called), create_graph=create_graph) as read:
+        with self._watched(bare(called), create_graph) as watch:
+
+            def read(output: object, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
+                captured = self._read(watch, output, target, labels, create_graph=create_graph)
+                with watch.listening():
+                    heat = self.map(captured)
+                return self.scaled(heat)
+
             yield read
 
+    def _read(
+        self, watch: Watch, output: object, target: Target, labels: Tensor | None, *, create_graph: bool
+    ) -> Capture:
+        """The forward pass that a watch has kept, with the class that is explained."""
+        if watch.pass_.images is None:
+            raise RuntimeError("call the model inside `capture` before reading a heatmap out of its output")
+        if not callable(target):
+            target = target_index(logits_of(output, self.output), target, labels)
+        return Capture(watch, watch.pass_, output, target, create_graph, self.output)
+
     @contextmanager
-    def _capture(self, model: nn.Module, *, create_graph: bool, of: Tensor | None = None) -> Iterator[Read]:
-        """As `capture`, of a bare model; `of` are images that a map is only looked at of."""
+    def _watched(
+        self, model: nn.Module, create_graph: bool, of: Tensor | None = None, *, plain: bool = False
+    ) -> Iterator[Watch]:
+        """Watch the forward passes of a bare model.
+
+        Args:
+            model: The model.
+            create_graph: Whether the maps will be differentiated.
+            of: Images that maps are only looked at of; None for maps to train through.
+            plain: Whether all maps are those of a plain gradient at the images.
+        """
 
         def new_pass() -> Pass:
             return Pass(
@@ -259,32 +333,24 @@ class Generator:
                 compiled=self.compiled,
             )
 
-        def read(output: object, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
-            if watch.pass_.images is None:
-                raise RuntimeError(
-                    "call the model inside `capture` before reading a heatmap out of its output"
-                )
-            if not callable(target):
-                target = target_index(logits_of(output, self.output), target, labels)
-            with watch.listening():
-                heat = self.map(Capture(watch, watch.pass_, output, target, create_graph, self.output))
-            return normalise(heat, self.normalise, through_scale=self.through_scale)
-
         def interception() -> Interception | Swaps:
-            plain = self.is_plain and self.gates == "plain" and type(self).map is Generator.map
-            if of is None or is_traced() or not plain or self.reads_attention or compares_cases(model):
+            swapped = plain and self.gates == "plain"
+            if of is None or is_traced() or not swapped or self.reads_attention or compares_cases(model):
                 return Interception(new_pass(), self.batch_statistics)
             return Swaps(model, new_pass(), self.batch_statistics, of.shape[2:].numel() * len(of))
 
         layer = layer_name(model, self.layer)
         features = (self.channels, self.reshape, self.tokens, self._notices)
         with torch.enable_grad(), Watch(model, layer, new_pass, interception(), *features) as watch:
-            yield read
+            yield watch
 
     def map(self, read: Capture) -> Tensor:
         """The map (B, 1, H, W) of a forward pass before scaling: its attribution, read out and enlarged."""
-        heat = READOUTS[self.readout](full(self.attribute(read)))
-        return enlarge(heat, read.images.shape[-2:])
+        return self.read_out(self.attribute(read), read)
+
+    def read_out(self, attribution: Tensor, read: Capture) -> Tensor:
+        """Reduce an attribution (B, K, h, w) to a map (B, 1, H, W)."""
+        return enlarge(READOUTS[self.readout](full(attribution)), read.images.shape[-2:])
 
     def attribute(self, read: Capture) -> Tensor:
         """The signed attribution at each position, (B, K, h, w): the gradient under the generator's rule."""

@@ -30,6 +30,8 @@ GRID = 48
 """Number of cells, along each side, of the grid on which coverage is computed."""
 MOST_IMAGES = 300
 """Largest number of radiographs in the mean radiograph of a class."""
+BATCH = 32
+"""Number of cases that are read at once."""
 EXAMPLES = 3
 """Largest number of examples of a reason of rejection."""
 BETWEEN = tuple(name for name, metric in agreement.METRICS.items() if metric.needs != "others")
@@ -346,4 +348,6 @@ def _between(store: Store, options: InspectOptions) -> tuple[pl.DataFrame, int]:
 
 
 def _batches(cases: GazeDataset, places: Sequence[int]) -> Iterator[Batch]:
-    return iter(DataLoader(Subset(cases, list(places)), batch_size=32, collate_fn=collate))
+    for batch in DataLoader(Subset(cases, list(places)), batch_size=BATCH, collate_fn=collate):
+        cases.close_files()  # else all images that were read would stay in memory
+        yield batch

@@ -87,6 +87,10 @@ class CaseMarks:
         boxes = (boxes + torch.tensor([where.shift_x, where.shift_y] * 2)).clamp(0, self._size)
         return boxes, torch.from_numpy(self._box_class[rows])
 
+    def close_files(self) -> None:
+        """Close the files of the regions."""
+        self._regions.close()
+
     def regions_of(self, i: int) -> tuple[Tensor, Tensor]:
         """Unions (M, S, S) of the regions of each class, in 256 levels, and their classes (M,)."""
         rows = slice(self._region_ends[i], self._region_ends[i + 1])

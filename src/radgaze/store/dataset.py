@@ -181,6 +181,11 @@ class GazeDataset(Dataset[Sample]):
         """Number of cases with masks of both lungs, where samples hold the lungs."""
         return 0 if self._lungs is None else len(self._lungs.own.intersection(self.case_ids))
 
+    def close_files(self) -> None:
+        """Close the files of images and regions, which open again when they are read, see `Images.close`."""
+        self._images.close()
+        self._marks.close_files()
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)

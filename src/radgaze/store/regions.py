@@ -64,6 +64,10 @@ class Regions:
             bits |= self.bits(row)
         return unpacked(bits, self.size)
 
+    def close(self) -> None:
+        """Close the files, which open again when they are read, see `Images.close`."""
+        self._open.clear()
+
     def bits(self, i: int) -> NDArray[np.uint8]:
         """Return the stored bits (size, ⌈size/8⌉) of a region."""
         shard = int(self._shard[i])

@@ -310,6 +310,13 @@ class Images:
         image: NDArray[np.uint8] = self._open[shard][self._index[i]]
         return image
 
+    def close(self) -> None:
+        """Close the files, which open again when they are read.
+
+        Until then, what was read of them counts as memory of the process.
+        """
+        self._open.clear()
+
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_open": {}}
 

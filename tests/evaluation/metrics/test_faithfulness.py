@@ -43,14 +43,23 @@ def curved(images: Tensor) -> Tensor:
     return torch.tanh(images[:, 0, ::2].sum((1, 2)) - 2 * images[:, 0, 1::2].prod(2).sum(1))
 
 
+@pytest.mark.parametrize("is_known", [False, True], ids=["", "ends known"])
 @pytest.mark.parametrize("steps", [1, 4, 7])
 @pytest.mark.parametrize("curve", [deletion, insertion])
 def test_a_curve_is_that_of_changing_pixels_one_by_one(
-    curve: Callable[..., Curve], steps: int, images: Tensor, maps: Tensor
+    curve: Callable[..., Curve], steps: int, is_known: bool, images: Tensor, maps: Tensor
 ) -> None:
     baseline = blurred(images.float(), 1.5).double()
-    found = curve(curved, images, maps, baseline, steps=steps)
     start, end = (images, baseline) if curve is deletion else (baseline, images)
+    scored: list[Tensor] = []
+
+    def score(changed: Tensor) -> Tensor:
+        scored.append(changed)
+        return curved(changed)
+
+    ends = (curved(start), curved(end)) if is_known else None
+    found = curve(score, images, maps, baseline, steps=steps, ends=ends)
+    assert sum(map(len, scored)) == B * (steps - 1 if is_known else steps + 1)
     for b in range(B):
         pixels = sorted(range(H * W), key=lambda p: (-maps[b].flatten()[p].item(), p))
         values = []

@@ -12,7 +12,7 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 from radgaze import models
-from radgaze.evaluation.metrics.randomisation import layers, randomisations, rank_correlation, ssim
+from radgaze.evaluation.metrics.randomisation import Mode, layers, randomisations, rank_correlation, ssim
 from radgaze.models import ModelConfig
 
 
@@ -67,6 +67,17 @@ def test_a_layers_draw_depends_on_the_seed_alone(model: nn.Sequential) -> None:
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert not torch.equal(first[0]["4.weight"], other[0]["4.weight"])
     assert torch.equal(alone[3]["0.weight"], first[3]["0.weight"])
+
+
+@pytest.mark.parametrize("mode", ["cascading", "independent"])
+def test_at_some_layers_the_weights_are_as_if_all_were_asked_for(model: nn.Sequential, mode: Mode) -> None:
+    before = state(model)
+    every = [(name, state(m)) for name, m in randomisations(model, mode, seed=3)]
+    some = [(name, state(m)) for name, m in randomisations(model, mode, seed=3, places={0, 2})]
+    assert [name for name, _ in some] == [every[0][0], every[2][0]]
+    for (_, own), (_, expected) in zip(some, every[::2], strict=True):
+        assert all(torch.equal(own[name], expected[name]) for name in own)
+    assert changed(before, model) == set()
 
 
 def test_weights_are_back_and_torchs_random_state_untouched_however_the_loop_ends(

@@ -148,11 +148,23 @@ class Capture:
         """
         if rule is not BACKPROP:
             self._check_matches(rule)
+        key = (id(source), rule)
+        if not self.create_graph and key in self._differentiated:
+            return self._differentiated[key][1]
         arrange: Arrange | None = None
+        made = source
         if "features" in self.__dict__ and source is self.features:
-            source, arrange = self.as_made
-        gradient = self._in_range((source,), rule)
-        return gradient if arrange is None else arrange(gradient)
+            made, arrange = self.as_made
+        gradient = self._in_range((made,), rule)
+        gradient = gradient if arrange is None else arrange(gradient)
+        if not self.create_graph:
+            self._differentiated[key] = source, gradient
+        return gradient
+
+    @cached_property
+    def _differentiated(self) -> dict[tuple[int, Rule], tuple[Tensor, Tensor]]:
+        """Each tensor that was differentiated by, with its gradient: several maps may need the same."""
+        return {}
 
     def gradients(self, sources: Sequence[Tensor]) -> list[Tensor]:
         """∂score/∂source for several tensors of the forward pass, (B, …) or (B · heads, …).

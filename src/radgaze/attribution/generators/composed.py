@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -92,18 +92,36 @@ class SmoothGrad(Generator):
         """Whether the other generator reads attention matrices."""
         return self._base.reads_attention
 
+    @property
+    def sampled(self) -> Hashable:
+        """The noise, which other generators may have too; none has the same without a seed."""
+        noise = (self.samples, self.noise, self.seed, self.internal_batch_size)
+        alone = self.seed is None or type(self).attribute is not SmoothGrad.attribute
+        return ("noise", *noise, id(self) if alone else None)
+
     def attribute(self, read: Capture) -> Tensor:
+        return self.averages(read, [self._base])[0]
+
+    def maps(self, read: Capture, generators: Sequence[Generator]) -> list[Tensor]:
+        if len(generators) == 1:
+            return super().maps(read, generators)
+        bases = [each._base for each in generators if isinstance(each, SmoothGrad)]
+        averages = zip(generators, self.averages(read, bases), strict=True)
+        return [each.read_out(attribution, read) for each, attribution in averages]
+
+    def averages(self, read: Capture, bases: Sequence[Generator]) -> list[Tensor]:
+        """The mean attributions of other generators over the same noisy copies."""
         x = read.images.detach()
         spread = self.noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
         source = None if self.seed is None else torch.Generator(x.device).manual_seed(self.seed)
         shape = (self.samples, *x.shape[1:])
         noise = torch.randn(shape, generator=source, dtype=x.dtype, device=x.device)
 
-        def sample(k: Tensor, cases: Tensor) -> Tensor:
+        def sample(k: Tensor, cases: Tensor) -> list[Tensor]:
             copy = read.again(x[cases] + spread[cases] * noise[k], cases)
-            attribution = self._base.attribute(copy) / self.samples
+            attributions = [base.attribute(copy) / self.samples for base in bases]
             copy.pass_.forget()  # else it would hold its graph until all are done
-            return attribution
+            return attributions
 
         return _summed(sample, self.samples, len(x), _at_once(read, self.internal_batch_size))
 
@@ -138,6 +156,11 @@ class IntegratedGradients(Generator):
             raise ValueError("integrated_gradients follows the images from a baseline: it has no layer")
 
     @property
+    def sampled(self) -> Hashable:
+        """The path."""
+        return ("path", self.steps, self.baseline, self.internal_batch_size)
+
+    @property
     def is_plain(self) -> bool:
         """Yes: plain gradients along the path."""
         return type(self).attribute is IntegratedGradients.attribute
@@ -148,14 +171,14 @@ class IntegratedGradients(Generator):
         alpha = x.new_tensor((points + 1) / 2).view(-1, 1, 1, 1)
         weight = x.new_tensor(weights / 2).view(-1, 1, 1, 1)
 
-        def sample(k: Tensor, cases: Tensor) -> Tensor:
+        def sample(k: Tensor, cases: Tensor) -> list[Tensor]:
             point = read.again(self.baseline + alpha[k] * (x[cases] - self.baseline), cases)
             gradient = weight[k] * point.gradient(point.images)
             point.pass_.forget()
-            return gradient
+            return [gradient]
 
         at_once = _at_once(read, self.internal_batch_size)
-        return (x - self.baseline) * _summed(sample, self.steps, len(x), at_once)
+        return (x - self.baseline) * _summed(sample, self.steps, len(x), at_once)[0]
 
 
 def _at_once(read: Capture, internal_batch_size: int | None) -> int | None:
@@ -176,19 +199,21 @@ def _at_once(read: Capture, internal_batch_size: int | None) -> int | None:
 
 
 def _summed(
-    sample: Callable[[Tensor, Tensor], Tensor], samples: int, batch: int, at_once: int | None
-) -> Tensor:
-    """Σ_k sample(k, case) for each case, (B, K, h, w), evaluated for at most `at_once` pairs at a time."""
-    total: Tensor | None = None
+    sample: Callable[[Tensor, Tensor], list[Tensor]], samples: int, batch: int, at_once: int | None
+) -> list[Tensor]:
+    """Σ_k of each of sample(k, case), (B, K, h, w), evaluated for at most `at_once` pairs at a time."""
+    totals: list[Tensor] = []
     pairs = torch.arange(samples * batch)
     for part in torch.split(pairs, at_once or max(batch, FEW)):
         k, cases = part // batch, part % batch
         values = sample(k, cases)
-        if total is None:
-            total = values.new_zeros(batch, *values.shape[1:])
-        total = total.index_add(0, cases.to(values.device), values)
-    assert total is not None
-    return total
+        if not totals:
+            totals = [each.new_zeros(batch, *each.shape[1:]) for each in values]
+        totals = [
+            total.index_add(0, cases.to(each.device), each)
+            for total, each in zip(totals, values, strict=True)
+        ]
+    return totals
 
 
 def _check_positive(**counts: int | None) -> None:

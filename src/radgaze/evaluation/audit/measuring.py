@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from radgaze import attribution, models
+from radgaze.attribution import Generator
 from radgaze.attribution.registry import PRESETS, REGISTRY
 from radgaze.console import progress, say
 from radgaze.devices import usable_device
@@ -19,19 +21,23 @@ from radgaze.errors import UserError
 from radgaze.evaluation import baselines
 from radgaze.evaluation.audit import cache
 from radgaze.evaluation.audit.aspects import ASPECTS, AuditedMaps, AuditedMethod
-from radgaze.evaluation.audit.aspects.audited_maps import Explain
+from radgaze.evaluation.audit.aspects.audited_maps import MethodGroup, Once, explained_together
 from radgaze.evaluation.audit.cache import FOLDER, SCHEMA, MethodMeasurements
 from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.results import Recipe
 from radgaze.evaluation.audit.sampling import AuditCases, Sample, draw, load
-from radgaze.evaluation.audit.timing import Clock
+from radgaze.evaluation.audit.timing import timed
 from radgaze.evaluation.baselines import BaselineInputs, BaselineMap
 from radgaze.runs.run import Run
 from radgaze.version import __version__
 
 PASSES = ("samples", "steps")
 """Options of generators that give the number of forward passes that they average over."""
+
+
+MOST_BYTES = 2**29
+"""Most memory for the maps of methods that are measured together."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,10 @@ def measure(run: Run, folder: Path, options: AuditOptions) -> AuditMeasurements:
         if missing:
             cases = load(run, model, sample, options, device)
             maps = baselines.create(replace(inputs, mean_gaze=cases.mean_gaze))
-            benchmark = Benchmark(run, model, cases, recipes, maps, options)
+            to_make = {name: each for name, each in recipes.items() if name in missing}
+            benchmark = Benchmark(run, model, cases, to_make, maps, options)
             with progress("Auditing", total=len(missing)) as bar:
-                for name in missing:
+                for name in benchmark.in_order(missing):
                     bar.describe(f"Auditing {name}")
                     measured[name] = benchmark.measure(name)
                     cache.store(measured[name], folder / FOLDER, keys[name])
@@ -155,9 +162,11 @@ class Benchmark:
         run: The run.
         model: Model of the run, on the device.
         cases: The cases.
-        recipes: Generator and options of each method, by its name.
+        recipes: Generator and options of each method that is measured, by its name.
         baseline_maps: The baseline maps that the run supports, by name.
         options: Options of the audit.
+        once: Values that do not depend on the map.
+        held: The group of methods that is measured at present, by its names.
     """
 
     run: Run
@@ -166,6 +175,22 @@ class Benchmark:
     recipes: Mapping[str, Recipe]
     baseline_maps: Mapping[str, BaselineMap]
     options: AuditOptions
+    once: Once = field(default_factory=Once)
+    held: dict[tuple[str, ...], Mapping[str, AuditedMethod]] = field(default_factory=dict)
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Names of the methods whose maps are made together, as far as these fit in memory, by each name."""
+        side = self.run.config.input.size
+        cases = sum(len(batch) for batch in self.cases.batches)
+        most = max(1, MOST_BYTES // (4 * side**2 * cases))
+        groups = attribution.shared(self._make(self.model))
+        parts = (group[k : k + most] for group in groups for k in range(0, len(group), most))
+        return {name: part for part in parts for name in part}
+
+    def in_order(self, names: Sequence[str]) -> list[str]:
+        """Return baseline maps and ceilings, and then the methods, those of a group one after the other."""
+        return [*(name for name in names if name not in self.recipes), *self.groups]
 
     def measure(self, name: str) -> MethodMeasurements:
         """Measure a method, a baseline map or a ceiling; empty for a map that the run does not support."""
@@ -173,20 +198,42 @@ class Benchmark:
             rows = CEILINGS[name].measure(self.run, self.options.split, self.cases)
             return MethodMeasurements(name, rows)
         if name in self.recipes:
-            return _measured(name, self._method(self.recipes[name]))
+            return _measured(name, self._method(name))
         if name in self.baseline_maps:
             return _measured(name, self._baseline(self.baseline_maps[name]))
         return MethodMeasurements(name, pl.DataFrame(schema=SCHEMA))
 
-    def _method(self, made_by: Recipe) -> AuditedMaps:
-        def make(model: nn.Module) -> Explain:
-            return attribution.create(made_by.generator, model, **made_by.options)
+    def _make(self, model: nn.Module, names: Sequence[str] | None = None) -> dict[str, Generator]:
+        """Create methods for a model."""
+        chosen = self.recipes if names is None else {name: self.recipes[name] for name in names}
+        return {
+            name: attribution.create(each.generator, model, **each.options) for name, each in chosen.items()
+        }
 
-        explain, maps = make(self.model), dict[str, Tensor]()
-        clock = Clock(self.model, explain, self.cases.batches[0])
-        for batch in self.cases.batches:
-            maps |= zip(batch.case_ids, clock.explained(batch), strict=True)
-        return self._audited(maps, AuditedMethod(make, explain, clock.map_seconds, clock.pass_seconds))
+    def _method(self, name: str) -> AuditedMaps:
+        names = self.groups[name]
+        if names not in self.held:
+            self.held.clear()  # before the maps of the next group are made
+            self.held[names] = self._group(names)
+        method = self.held[names][name]
+        return self._audited(method.group.maps[name], method)
+
+    def _group(self, names: tuple[str, ...]) -> dict[str, AuditedMethod]:
+        """Make the maps of all cases; each method by itself for the first batch, to time it."""
+        generators = self._make(self.model, names)
+        first, *others = self.cases.batches
+        each = {name: timed(self.model, explain, first) for name, explain in generators.items()}
+        maps = {name: dict(zip(first.case_ids, each[name].maps, strict=True)) for name in names}
+        for batch in others:
+            for name, made in explained_together(generators, batch).items():
+                maps[name] |= zip(batch.case_ids, made, strict=True)
+        group = MethodGroup(partial(self._make, names=names), maps)
+        return {
+            name: AuditedMethod(
+                name, generators[name], group, generators, each[name].map_seconds, each[name].pass_seconds
+            )
+            for name in names
+        }
 
     def _baseline(self, baseline: BaselineMap) -> AuditedMaps:
         maps = dict[str, Tensor]()
@@ -197,7 +244,7 @@ class Benchmark:
 
     def _audited(self, maps: Mapping[str, Tensor], method: AuditedMethod | None = None) -> AuditedMaps:
         kind = self.run.config.objective.classification
-        return AuditedMaps(self.cases, maps, self.model, kind, self.options, method=method)
+        return AuditedMaps(self.cases, maps, self.model, kind, self.options, method=method, once=self.once)
 
 
 def _measured(name: str, audited: AuditedMaps) -> MethodMeasurements:

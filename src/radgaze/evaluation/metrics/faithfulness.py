@@ -9,6 +9,7 @@ image does not depend on its batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -37,7 +38,13 @@ class Curve(NamedTuple):
     values: Tensor
 
 
-def deletion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, steps: int) -> Curve:
+Ends = tuple[Tensor, Tensor]
+"""Scores of the unchanged and of the wholly changed images, of shape (B,) each; the same for every map."""
+
+
+def deletion(
+    score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, steps: int, ends: Ends | None = None
+) -> Curve:
     """Compute the score while a baseline replaces the image, the highest pixels of the map first.
 
     Petsiuk, Das and Saenko (2018), RISE, section 4.2. The area has the range of the score, lower is better:
@@ -50,19 +57,23 @@ def deletion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, st
         maps: Maps of shape (B, 1, H, W).
         baseline: Replacement of the images, of shape (B, C, H, W).
         steps: Number of equal parts in which the pixels change.
+        ends: Scores of the images and of the baseline, where they are known; None where they are not.
 
     Raises:
         ValueError: `steps` is below 1.
     """
-    return _curve(score, images, baseline, maps, steps)
+    return _curve(score, images, baseline, maps, steps, ends)
 
 
-def insertion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, steps: int) -> Curve:
+def insertion(
+    score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, steps: int, ends: Ends | None = None
+) -> Curve:
     """Compute the score while the image replaces a baseline, the highest pixels of the map first.
 
-    See `deletion` for the arguments; higher is better: the first pixels suffice for the class.
+    See `deletion` for the arguments; higher is better: the first pixels suffice for the class. `ends` are the
+    scores of the baseline and of the images.
     """
-    return _curve(score, baseline, images, maps, steps)
+    return _curve(score, baseline, images, maps, steps, ends)
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
@@ -73,6 +84,19 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
         sigma: Standard deviation of the Gaussian, in pixels.
     """
     return blur(images, torch.full((len(images), 2), float(sigma)))
+
+
+@dataclass(frozen=True)
+class Removals:
+    """Random sets of pixels, and the drop of the score without each; the same for every map.
+
+    Attributes:
+        sets: Whether a set has a pixel, of shape (K, H · W).
+        drops: Drop of the score, of shape (B, K).
+    """
+
+    sets: Tensor
+    drops: Tensor
 
 
 def sensitivity_n(
@@ -106,7 +130,20 @@ def sensitivity_n(
     Raises:
         ValueError: `n` is below 1 or not less than the number of pixels.
     """
-    B, pixels = len(images), attributions[0].numel()
+    return sensitivity(
+        attributions, removals(score, images, n=n, samples=samples, seed=seed, baseline=baseline)
+    )
+
+
+def removals(
+    score: Score, images: Tensor, *, n: int, samples: int, seed: int, baseline: Tensor | None = None
+) -> Removals:
+    """Draw sets of pixels and score the images without each; see `sensitivity_n` for the arguments.
+
+    Raises:
+        ValueError: `n` is below 1 or not less than the number of pixels.
+    """
+    B, pixels = len(images), images[0, 0].numel()
     if not 1 <= n < pixels:
         raise ValueError(f"n must be at least 1 and less than the {pixels} pixels of an image, got {n}")
     baseline = torch.zeros_like(images) if baseline is None else baseline
@@ -115,16 +152,20 @@ def sensitivity_n(
     for chosen in sets:
         chosen[torch.randperm(pixels, generator=draw)[:n]] = True
     sets = sets.to(images.device)
-    sums = attributions.flatten(1).double() @ sets.double().T
     whole, without = score(images).double(), []
     for some in _parts(sets, B):
         gone = some.view(-1, 1, 1, *images.shape[-2:])
         changed = torch.where(gone, baseline, images)  # (sets, B, C, H, W)
         without.append(score(changed.flatten(0, 1)).view(-1, B))
-    losses = whole[:, None] - torch.cat(without).double().T
+    return Removals(sets, whole[:, None] - torch.cat(without).double().T)
+
+
+def sensitivity(attributions: Tensor, removed: Removals) -> Tensor:
+    """Compute sensitivity-n of maps (B, 1, H, W), given the drops of the score; see `sensitivity_n`."""
+    sums = attributions.flatten(1).double() @ removed.sets.double().T
     flat = sums.amax(1) - sums.amin(1) <= 1e-9 * sums.abs().amax(1)
-    some = losses.amax(1) > losses.amin(1)
-    return torch.where(flat & some, 0.0, correlation(sums, losses))
+    some = removed.drops.amax(1) > removed.drops.amin(1)
+    return torch.where(flat & some, 0.0, correlation(sums, removed.drops))
 
 
 def infidelity(
@@ -177,7 +218,7 @@ def _length(x: Tensor) -> Tensor:
     return lengths
 
 
-def _curve(score: Score, start: Tensor, end: Tensor, maps: Tensor, steps: int) -> Curve:
+def _curve(score: Score, start: Tensor, end: Tensor, maps: Tensor, steps: int, ends: Ends | None) -> Curve:
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     B, pixels = len(start), maps[0].numel()
@@ -188,10 +229,12 @@ def _curve(score: Score, start: Tensor, end: Tensor, maps: Tensor, steps: int) -
     places = torch.arange(pixels, device=maps.device).expand(B, -1)
     rank = torch.empty_like(order).scatter_(1, order, places).view_as(maps)
     fractions = torch.linspace(0, 1, steps + 1, device=maps.device)
-    values = []
-    for some in _parts((fractions * pixels).round(), B):
+    counts, values = (fractions * pixels).round(), []
+    for some in _parts(counts if ends is None else counts[1:-1], B):
         changed = torch.where(rank < some.view(-1, 1, 1, 1, 1), end, start)
         values.append(score(changed.flatten(0, 1)).view(-1, B))
+    if ends is not None:
+        values = [ends[0][None], *values, ends[1][None]]
     scores = torch.cat(values).T
     area = torch.trapezoid(scores, fractions.to(scores), dim=1)
     return Curve(torch.where(torch.isfinite(flat).all(1), area, torch.nan), fractions, scores)
@@ -199,4 +242,5 @@ def _curve(score: Score, start: Tensor, end: Tensor, maps: Tensor, steps: int) -
 
 def _parts(changes: Tensor, images: int) -> Iterator[Tensor]:
     """Split changes into parts for which all images together are at most `AT_ONCE`."""
-    yield from torch.split(changes, max(1, AT_ONCE // images))
+    if len(changes):
+        yield from torch.split(changes, max(1, AT_ONCE // images))

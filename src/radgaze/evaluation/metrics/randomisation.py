@@ -6,9 +6,10 @@ model, like the output of an edge detector.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +18,8 @@ from radgaze.evaluation.metrics.faithfulness import correlation
 
 Mode = Literal["cascading", "independent"]
 
+ROWS = 16
+"""Number of maps that are ranked at once, which bounds the memory."""
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
 
@@ -36,7 +39,9 @@ def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     ][::-1]
 
 
-def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
+def randomisations(
+    model: nn.Module, mode: Mode, *, seed: int, places: Container[int] | None = None
+) -> Iterator[tuple[str, nn.Module]]:
     """Yield the model with the weights of some of its layers randomised, once for each layer.
 
     A layer is initialised as when it is built (`reset_parameters`, which also clears the statistics of a
@@ -51,6 +56,7 @@ def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple
         mode: "cascading" to randomise all layers from the output to the one named, "independent" to randomise
             only the one named.
         seed: Random seed.
+        places: Places in `layers` of those for which the model is yielded; None for all.
 
     Yields:
         The name of a layer, and the model, which is valid until the next is requested.
@@ -63,10 +69,13 @@ def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple
     trained = {name: value.detach().clone() for name, value in _tensors(model).items()}
     try:
         for place, (name, layer) in enumerate(layers(model)):
-            _draw(layer, seed + place)
-            yield name, model
-            if mode == "independent":
-                _restore(model, trained)
+            is_asked_for = places is None or place in places
+            if is_asked_for or mode == "cascading":
+                _draw(layer, seed + place)
+            if is_asked_for:
+                yield name, model
+                if mode == "independent":
+                    _restore(model, trained)
     finally:
         _restore(model, trained)
 
@@ -86,12 +95,10 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
             f"maps must have one shape of {_WINDOW} pixels or more, got {tuple(a.shape)}, {tuple(b.shape)}"
         )
     a, b = a.double(), b.double()
-    at = torch.arange(_WINDOW, dtype=a.dtype, device=a.device) - _WINDOW // 2
-    kernel = torch.exp(-0.5 * (at / _SIGMA) ** 2)
-    kernel = kernel / kernel.sum()
+    down, across = (_windows(side).to(a) for side in a.shape[-2:])
 
     def mean(maps: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(maps, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+        return down @ maps @ across.T
 
     of_a, of_b = mean(a), mean(b)
     var_a, var_b = mean(a * a) - of_a**2, mean(b * b) - of_b**2
@@ -100,20 +107,33 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return (similar / ((of_a**2 + of_b**2 + _K1**2) * (var_a + var_b + _K2**2))).mean((1, 2, 3))
 
 
+def _windows(side: int) -> Tensor:
+    """Weights of a window's pixels at each of its places along a side, of shape (side − 10, side).
+
+    Matrices are faster than convolutions, which are slow in double precision.
+    """
+    at = torch.arange(side)[None] - torch.arange(side - _WINDOW + 1)[:, None] - _WINDOW // 2
+    weights = torch.exp(-0.5 * (at.double() / _SIGMA) ** 2).masked_fill(at.abs() > _WINDOW // 2, 0)
+    return weights / weights.sum(1, keepdim=True)
+
+
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Compute Spearman's correlation of maps (B, 1, H, W) over their pixels, of shape (B,).
 
     Ties share their mean rank. In [−1, 1], 1 is the same order of pixels. NaN where a map is constant or not
     finite.
     """
-    a, b = a.flatten(1), b.flatten(1)
-    finite = torch.isfinite(a).all(1) & torch.isfinite(b).all(1)
-    return torch.where(finite, correlation(_ranks(a), _ranks(b)), torch.nan)
+    parts = []
+    for one, other in zip(a.flatten(1).split(ROWS), b.flatten(1).split(ROWS), strict=True):
+        finite = torch.isfinite(one).all(1) & torch.isfinite(other).all(1)
+        parts.append(torch.where(finite, correlation(_ranks(one), _ranks(other)), torch.nan))
+    return torch.cat(parts)
 
 
 def _ranks(values: Tensor) -> Tensor:
     """Ranks of values (B, K) within their row, from 0; equal values share their mean rank."""
-    ordered, order = values.sort(1)
+    order = _order(values)
+    ordered = values.gather(1, order)
     fresh = ordered[:, 1:] != ordered[:, :-1]
     group = F.pad(fresh.long().cumsum(1), (1, 0))  # of equal values, in order
     place = torch.arange(values.shape[1], dtype=torch.float64, device=values.device).expand(len(values), -1)
@@ -121,6 +141,13 @@ def _ranks(values: Tensor) -> Tensor:
     count = empty.scatter_add(1, group, torch.ones_like(place))
     mean = empty.scatter_add(1, group, place) / count.clamp_min(1)
     return empty.scatter(1, order, mean.gather(1, group))
+
+
+def _order(values: Tensor) -> Tensor:
+    """Places of values (B, K) in ascending order; that of equal values is any."""
+    if values.device.type != "cpu":
+        return values.argsort(1)
+    return torch.from_numpy(np.argsort(values.detach().numpy(), axis=1))  # three times as fast as torch's
 
 
 @torch.no_grad()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from radgaze import attribution
+from radgaze.attribution import Generator
 from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.sampling import AuditCases, CaseBatch
 from radgaze.evaluation.maps import smoothed
@@ -21,21 +24,68 @@ Explain = Callable[..., Tensor]
 """Function of images (N, 1, S, S), classes (N,) and `also=`, further inputs, to maps (N, 1, S, S)."""
 
 
+Value = TypeVar("Value")
+
+
+class Once:
+    """Values that several maps have in common, each of which is computed for the first and kept."""
+
+    def __init__(self) -> None:
+        self._values: dict[Hashable, object] = {}
+
+    def __call__(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of a key; `make` computes it the first time."""
+        if key not in self._values:
+            self._values[key] = make()
+        value: Value = self._values[key]  # type: ignore[assignment]  # of this key
+        return value
+
+
+@dataclass(frozen=True)
+class MethodGroup:
+    """Methods whose maps are made of the same forward passes (`attribution.shared`).
+
+    Attributes:
+        make: Function that creates the methods for a model, by their names.
+        maps: Maps of all cases, as `AuditedMaps.maps`, by the method's name.
+        once: Values that are computed for all these methods together.
+    """
+
+    make: Callable[[nn.Module], dict[str, Generator]]
+    maps: Mapping[str, Mapping[str, Tensor]]
+    once: Once = field(default_factory=Once)
+
+    def maps_of(self, batch: CaseBatch) -> dict[str, Tensor]:
+        """Return the maps of a batch, of shape (B, 1, S, S), by the method's name."""
+        return {
+            name: torch.stack([of_method[case_id] for case_id in batch.case_ids])
+            for name, of_method in self.maps.items()
+        }
+
+
 @dataclass(frozen=True)
 class AuditedMethod:
     """A method with its cost.
 
     Attributes:
-        make: Function that creates the method for a model.
+        name: Name of the method.
         explain: The method for the trained model.
+        group: The methods, this one among them, whose maps are made together.
+        generators: All methods of the group for the trained model, by name.
         map_seconds: Time for one map, in seconds.
         pass_seconds: Time for only the class scores of one image, in seconds.
     """
 
-    make: Callable[[nn.Module], Explain]
+    name: str
     explain: Explain
+    group: MethodGroup
+    generators: Mapping[str, Generator]
     map_seconds: float
     pass_seconds: float
+
+    def make(self, model: nn.Module) -> Explain:
+        """Create the method for another model."""
+        return self.group.make(model)[self.name]
 
 
 @dataclass(frozen=True)
@@ -50,6 +100,7 @@ class AuditedMaps:
         options: Options of the audit.
         blurs: Whether the maps are blurred before they are compared with gaze or boxes.
         method: The method; None for a baseline map.
+        once: Values that do not depend on the map, for all methods and baseline maps.
     """
 
     cases: AuditCases
@@ -59,6 +110,7 @@ class AuditedMaps:
     options: AuditOptions
     blurs: bool = True
     method: AuditedMethod | None = None
+    once: Once = field(default_factory=Once)
 
     @property
     def batches(self) -> tuple[CaseBatch, ...]:
@@ -116,10 +168,22 @@ def explained(explain: Explain, batch: CaseBatch, images: Tensor | None = None) 
         images: Changed images (N, 1, S, S) of the cases, all cases in order, once or several times; None for
             the images of the batch.
     """
+    images, predicted, also = _inputs(batch, images)
+    return explain(images, predicted, also=also)
+
+
+def explained_together(
+    generators: Mapping[str, Generator], batch: CaseBatch, images: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Compute the maps of several methods, by their names; see `explained`."""
+    images, predicted, also = _inputs(batch, images)
+    return attribution.together(generators, images, predicted, also=also)
+
+
+def _inputs(batch: CaseBatch, images: Tensor | None) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     images = batch.images if images is None else images
     turns = len(images) // len(batch)
-    also = tuple(repeated(values, turns) for values in batch.also)
-    return explain(images, repeated(batch.predicted, turns), also=also)
+    return images, repeated(batch.predicted, turns), tuple(repeated(each, turns) for each in batch.also)
 
 
 def smooth(batch: CaseBatch, maps: Tensor) -> Floats:

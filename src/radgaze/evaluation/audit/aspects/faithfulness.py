@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -73,6 +74,23 @@ class Faithfulness(Aspect):
         )
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Values of a batch that do not depend on a map.
+
+    Attributes:
+        baseline: The blurred images, of shape (B, 1, S, S).
+        whole: Probability of the class given the images, of shape (B,).
+        blurred: That given the blurred images.
+        removed: Sets of pixels, and the drop of the logit without them.
+    """
+
+    baseline: Tensor
+    whole: Tensor
+    blurred: Tensor
+    removed: faithfulness.Removals
+
+
 def _figures(audited: AuditedMaps, batch: CaseBatch) -> Figures:
     """Measure how the class score depends on the pixels that the maps of a batch highlight.
 
@@ -88,17 +106,25 @@ def _figures(audited: AuditedMaps, batch: CaseBatch) -> Figures:
         return _of_class(_logits(audited, batch, images), batch)
 
     x, maps, options = batch.images, audited.maps_of(batch), audited.options
-    side = x.shape[-1]
-    baseline = faithfulness.blurred(x, BLUR * side)
-    deletion = faithfulness.deletion(probability, x, maps, baseline, steps=options.steps).area
-    insertion = faithfulness.insertion(probability, x, maps, baseline, steps=options.steps).area
-    n = max(1, round(options.share * side**2))
-    sensitivity = faithfulness.sensitivity_n(logit, x, maps, n=n, samples=options.subsets, seed=options.seed)
+
+    def reference() -> Reference:
+        side = x.shape[-1]
+        baseline = faithfulness.blurred(x, BLUR * side)
+        n = max(1, round(options.share * side**2))
+        removed = faithfulness.removals(logit, x, n=n, samples=options.subsets, seed=options.seed)
+        return Reference(baseline, probability(x), probability(baseline), removed)
+
+    shared = audited.once((Faithfulness.name, batch.case_ids), reference)
+    steps, ends = options.steps, (shared.whole, shared.blurred)
+    deletion = faithfulness.deletion(probability, x, maps, shared.baseline, steps=steps, ends=ends).area
+    insertion = faithfulness.insertion(
+        probability, x, maps, shared.baseline, steps=steps, ends=ends[::-1]
+    ).area
     return {
         "deletion": floats(deletion),
         "insertion": floats(insertion),
         "insertion_minus_deletion": floats(insertion - deletion),
-        "sensitivity_n": floats(sensitivity),
+        "sensitivity_n": floats(faithfulness.sensitivity(maps, shared.removed)),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +20,13 @@ from radgaze.evaluation.audit.aspects.aspect import (
     Shading,
     register,
 )
-from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures, as_list, explained, floats
+from radgaze.evaluation.audit.aspects.audited_maps import (
+    AuditedMaps,
+    Figures,
+    as_list,
+    explained_together,
+    floats,
+)
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, AuditSettings, MethodResults
 from radgaze.evaluation.metrics import randomisation
 from radgaze.evaluation.metrics.agreement import is_constant
@@ -166,18 +172,15 @@ class Sanity(Aspect):
 
         A map that becomes constant has the similarity 0, unless the trained map is constant as well.
         """
-        maps = [audited.maps_of(batch) for batch in audited.probed]
+        method = audited.required
+        every = method.group.once(self.name, lambda: _of_group(audited))
         figures, cascades = Figures(), []
-        for mode in ("cascading", "independent"):
-            layers, parts = list[str](), list[Figures]()
-            for name, model in _at_stages(audited, mode):
-                layers.append(name)
-                parts.append(_similarity(audited, model, maps))
-            similarity = {key: np.stack([part[key] for part in parts]) for key in parts[0]}
+        for mode, stages in every[method.name].items():
+            similarity = {key: np.stack([part[key] for part in stages.values()]) for key in _SIMILARITIES}
             for key, values in similarity.items():
                 figures[f"{mode}_{key}"] = values[-1] if mode == "cascading" else values.mean(0)
             by_case = {key: [as_list(row) for row in values] for key, values in similarity.items()}
-            cascades.append(CascadeSimilarity(mode, tuple(layers), by_case))
+            cascades.append(CascadeSimilarity(mode, tuple(stages), by_case))
         ids = [case_id for batch in audited.probed for case_id in batch.case_ids]
         return Measurement([(ids, figures)], detail=tuple(cascades))
 
@@ -258,29 +261,55 @@ def weight_dependence(method: MethodResults) -> WeightDependence:
     return details if isinstance(details, WeightDependence) else WeightDependence()
 
 
+Stages = dict[Mode, dict[str, Figures]]
+"""Similarity of maps by randomisation and layer."""
+
+
+def _of_group(audited: AuditedMaps) -> dict[str, Stages]:
+    """The similarities of all methods that are measured together, by their names."""
+    group = audited.required.group
+    stages: dict[str, Stages] = {name: {"cascading": {}, "independent": {}} for name in group.maps}
+    first = randomisation.layers(audited.model)[0][0]
+    for mode in ("cascading", "independent"):
+        for layer, model in _at_stages(audited, mode):
+            if mode == "independent" and layer == first:  # the last layer alone, as in the cascade
+                for of_method in stages.values():
+                    of_method[mode][layer] = of_method["cascading"][layer]
+                continue
+            for name, figures in _similarities(audited, model).items():
+                stages[name][mode][layer] = figures
+    return stages
+
+
 def _at_stages(audited: AuditedMaps, mode: Mode) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the randomised model at the stages at which maps are compared, with the layer's name."""
+    """The randomised model at the stages at which maps are compared, each with the layer's name."""
     total = len(randomisation.layers(audited.model))
     stages = min(audited.options.stages, total)
     places = set(np.linspace(0, total - 1, stages).round().astype(int).tolist())
-    randomised = randomisation.randomisations(audited.model, mode, seed=audited.options.seed)
-    for place, (name, model) in enumerate(randomised):
-        if place in places:
-            yield name, model
+    return randomisation.randomisations(audited.model, mode, seed=audited.options.seed, places=places)
 
 
-def _similarity(audited: AuditedMaps, model: nn.Module, maps: Sequence[Tensor]) -> Figures:
+def _similarities(audited: AuditedMaps, model: nn.Module) -> dict[str, Figures]:
     """Measure the similarity of the maps of a randomised model to those of the trained one, for all cases."""
-    explain, parts = audited.required.make(model), list[Figures]()
-    for batch, trained in zip(audited.probed, maps, strict=True):
-        new = explained(explain, batch)
-        flat = is_constant(new[:, 0].cpu().numpy()) & ~is_constant(trained[:, 0].cpu().numpy())
-        figures = {
-            "rank_correlation": randomisation.rank_correlation(trained, new),
-            "ssim": randomisation.ssim(trained, new),
-        }
-        parts.append({name: np.where(flat, 0.0, floats(figure)) for name, figure in figures.items()})
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    group = audited.required.group
+    generators, parts = group.make(model), list[dict[str, Figures]]()
+    for batch in audited.probed:
+        trained, new = group.maps_of(batch), explained_together(generators, batch)
+        parts.append({name: _similarity(trained[name], new[name]) for name in new})
+    return {
+        name: {key: np.concatenate([part[name][key] for part in parts]) for key in _SIMILARITIES}
+        for name in generators
+    }
+
+
+def _similarity(trained: Tensor, new: Tensor) -> Figures:
+    flat = is_constant(new[:, 0].cpu().numpy()) & ~is_constant(trained[:, 0].cpu().numpy())
+    return {
+        name: np.where(flat, 0.0, floats(measure(trained, new))) for name, measure in _SIMILARITIES.items()
+    }
+
+
+_SIMILARITIES = {"rank_correlation": randomisation.rank_correlation, "ssim": randomisation.ssim}
 
 
 def _mean(cascade: CascadeSimilarity) -> Cascade:

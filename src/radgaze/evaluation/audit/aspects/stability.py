@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from radgaze.evaluation.audit.aspects.aspect import Aspect, Measurement, Panel, register
-from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures, explained, floats
+from radgaze.evaluation.audit.aspects.audited_maps import (
+    AuditedMaps,
+    Figures,
+    explained_together,
+    floats,
+)
 from radgaze.evaluation.audit.results import AuditSettings
 from radgaze.evaluation.audit.sampling import CaseBatch
 from radgaze.evaluation.metrics import robustness
@@ -44,14 +50,26 @@ class Stability(Aspect):
 
 
 def _figures(audited: AuditedMaps, batch: CaseBatch) -> Figures:
-    maps, options = audited.maps_of(batch), audited.options
+    method = audited.required
+    every = method.group.once((Stability.name, batch.case_ids), lambda: _of_group(audited, batch))
+    return every[method.name]
 
-    def again(images: Tensor) -> Tensor:
-        return maps if images is batch.images else explained(audited.required.explain, batch, images)
+
+def _of_group(audited: AuditedMaps, batch: CaseBatch) -> dict[str, Figures]:
+    """Figures of all methods that are measured together, by their names."""
+    method, options = audited.required, audited.options
+    maps = method.group.maps_of(batch)
+
+    def again(images: Tensor) -> Tensor:  # of one method after the other
+        changed = images is not batch.images
+        made = explained_together(method.generators, batch, images) if changed else maps
+        return torch.cat([made[name] for name in maps])
 
     pixels = max(1, round(options.shift * batch.images.shape[-1]))
     noisy = robustness.under_noise(
         again, batch.images, noise=options.noise, samples=options.draws, seed=options.seed
     )
     shifted = robustness.under_shifts(again, batch.images, pixels=pixels)
-    return {"under_noise": floats(noisy), "under_shifts": floats(shifted)}
+    figures = {"under_noise": floats(noisy), "under_shifts": floats(shifted)}
+    parts = {metric: figure.reshape(len(maps), -1) for metric, figure in figures.items()}
+    return {name: {metric: part[place] for metric, part in parts.items()} for place, name in enumerate(maps)}
