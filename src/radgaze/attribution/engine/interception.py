@@ -16,7 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution.engine import activations, attention, batch_norm, feature_maps, turns
+from radgaze.attribution.engine import (
+    activations,
+    attention,
+    batch_norm,
+    feature_maps,
+    layer_norm,
+    turns,
+)
 from radgaze.attribution.engine.activations import (
     Activation,
     Arguments,
@@ -28,6 +35,7 @@ from radgaze.attribution.engine.checkpointing import recompute_within
 from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.graph import leaf_of
 from radgaze.attribution.engine.junctions import Concatenate, Gate
+from radgaze.attribution.engine.layer_norm import LayerNorm
 from radgaze.attribution.engine.layers import (
     BatchNorm,
     Conv,
@@ -140,6 +148,8 @@ class Interception(TorchFunctionMode):
             return self._batch_norm if self.batch_statistics == "held" else self._exact_norm
         if func is F.linear:
             return self._linear
+        if func is F.layer_norm and not self.pass_.only_looked_at:
+            return self._layer_norm
         return self._prelu if func in (F.prelu, torch.prelu) else None
 
     def _concerned(self) -> bool:
@@ -222,6 +232,23 @@ class Interception(TorchFunctionMode):
         y = F.linear(input, weight, bias)
         self.pass_.linear = (input, weight, y)
         self._notice((input, weight, bias), y)
+        return y
+
+    def _layer_norm(
+        self,
+        input: Tensor,  # noqa: A002 - torch's own name
+        normalized_shape: Sequence[int],
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        y: Tensor
+        if layer_norm.is_plain(input, weight, bias):
+            y = LayerNorm.apply(input.contiguous(), weight, bias, [*normalized_shape], eps, self.pass_)
+        else:
+            y = F.layer_norm(input, normalized_shape, weight, bias, eps)
+        self._notice((input, weight, bias), y)
+        attention.note_norm(y, self.pass_)
         return y
 
     def _prelu(self, input: Tensor, weight: Tensor) -> Tensor:  # noqa: A002
