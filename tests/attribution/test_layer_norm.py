@@ -97,11 +97,11 @@ class Normed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = self.b(F.gelu(self.a(images)))
         x = F.gelu(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), approximate="tanh")
-        logits: Tensor = self.head(self.last(x).square().mean((2, 3)))
+        logits: Tensor = self.head(self.last(x).mean((2, 3)))
         return logits
 
 
-@pytest.mark.parametrize("name", ["backprop", "guided_backprop", "grad_cam"])
+@pytest.mark.parametrize("name", ["backprop", "guided_backprop"])
 def test_heatmap_losses_match_finite_differences(name: str) -> None:
     torch.manual_seed(0)
     model = randomised(Normed())

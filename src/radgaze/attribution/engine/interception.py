@@ -16,14 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution.engine import (
-    activations,
-    attention,
-    batch_norm,
-    feature_maps,
-    layer_norm,
-    turns,
-)
+from radgaze.attribution.engine import activations, attention, batch_norm, feature_maps, layer_norm, turns
 from radgaze.attribution.engine.activations import (
     Activation,
     Arguments,
@@ -35,7 +28,6 @@ from radgaze.attribution.engine.checkpointing import recompute_within
 from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.graph import leaf_of
 from radgaze.attribution.engine.junctions import Concatenate, Gate
-from radgaze.attribution.engine.layer_norm import LayerNorm
 from radgaze.attribution.engine.layers import (
     BatchNorm,
     Conv,
@@ -234,20 +226,10 @@ class Interception(TorchFunctionMode):
         self._notice((input, weight, bias), y)
         return y
 
-    def _layer_norm(
-        self,
-        input: Tensor,  # noqa: A002 - torch's own name
-        normalized_shape: Sequence[int],
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        y: Tensor
-        if layer_norm.is_plain(input, weight, bias):
-            y = LayerNorm.apply(input.contiguous(), weight, bias, [*normalized_shape], eps, self.pass_)
-        else:
-            y = F.layer_norm(input, normalized_shape, weight, bias, eps)
-        self._notice((input, weight, bias), y)
+    def _layer_norm(self, input: Tensor, *args: object, **kwargs: object) -> Tensor:  # noqa: A002
+        norm: Callable[..., Tensor] = layer_norm.normalised
+        y = norm(self.pass_, input, *args, **kwargs)
+        self._notice((input,), y)
         attention.note_norm(y, self.pass_)
         return y
 

@@ -7,9 +7,11 @@ are closed forms of two products with J, evaluated in blocks of rows that stay i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
@@ -41,23 +43,33 @@ StepSaved = tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]
 """Incoming gradient, input, γ, μ and 1/σ."""
 
 
-def is_plain(x: Tensor, gamma: Tensor | None, beta: Tensor | None) -> bool:
-    """Whether a layer norm is `LayerNorm`: in one precision, and γ and β are made of nothing, least of all
-    of the images."""
-    learned = [each for each in (gamma, beta) if each is not None]
-    return (
-        x.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled(x.device.type)
-        and all(each.is_leaf and each.dtype == x.dtype for each in learned)
-        and x.numel() > 0
-    )
+def normalised(
+    pass_: Pass,
+    input: Tensor,  # noqa: A002 - torch's own name
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Layer norm as a step, where it is in one precision and its weight and bias are made of nothing else,
+    least of all of the images; torch's own elsewhere."""
+    learned = [each for each in (weight, bias) if each is not None]
+    if (
+        input.dtype not in (torch.float32, torch.float64)
+        or torch.is_autocast_enabled(input.device.type)
+        or not all(each.is_leaf and each.dtype == input.dtype for each in learned)
+        or input.numel() == 0
+    ):
+        return F.layer_norm(input, [*normalized_shape], weight, bias, eps)
+    y: Tensor = LayerNorm.apply(input.contiguous(), weight, bias, [*normalized_shape], eps, pass_)
+    return y
 
 
 class LayerNorm(Function):
     """γ∘x̂ + β, whose γ and β are learned, or absent."""
 
     @staticmethod
-    def forward(  # many arguments: autograd gives gradients to tensors, not to what holds them
+    def forward(
         ctx: LayerNormContext,
         x: Tensor,
         gamma: Tensor | None,
@@ -87,7 +99,7 @@ class LayerNormStep(Function):
     """The input gradient of layer norm, p = J·(g∘γ), as a forward operation."""
 
     @staticmethod
-    def forward(  # many arguments: autograd gives gradients to tensors, not to what holds them
+    def forward(
         ctx: LayerNormContext,
         g: Tensor,
         x: Tensor,
@@ -111,10 +123,10 @@ class LayerNormStep(Function):
         scale = None if gamma is None else gamma.reshape(width)
         if torch.is_grad_enabled():  # what follows is differentiated by x, on which μ and σ depend
             variance, mean = torch.var_mean(rows[2], -1, correction=0)
-            found = _derivatives(*rows, scale, mean[:, None], torch.rsqrt(variance + ctx.eps)[:, None])
+            gradients = _derivatives(*rows, scale, mean[:, None], torch.rsqrt(variance + ctx.eps)[:, None])
         else:
-            found = _in_blocks(*rows, scale, mean.reshape(-1, 1), rstd.reshape(-1, 1))
-        dg, dx, dgamma = found
+            gradients = _in_blocks(*rows, scale, mean.reshape(-1, 1), rstd.reshape(-1, 1))
+        dg, dx, dgamma = gradients
         dgamma = None if dgamma is None or gamma is None else dgamma.view_as(gamma)
         return dg.view_as(x), dx.view_as(x), dgamma, *[None] * 4
 
