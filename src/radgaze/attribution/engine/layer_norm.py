@@ -119,13 +119,15 @@ class LayerNormStep(Function):
         (c,) = grads
         g, x, gamma, mean, rstd = saved
         width = torch.Size(ctx.normalized_shape).numel()
-        rows = [each.reshape(-1, width) for each in (c, g, x)]
+        c_rows, g_rows, x_rows = (each.reshape(-1, width) for each in (c, g, x))
         scale = None if gamma is None else gamma.reshape(width)
         if torch.is_grad_enabled():  # what follows is differentiated by x, on which μ and σ depend
-            variance, mean = torch.var_mean(rows[2], -1, correction=0)
-            gradients = _derivatives(*rows, scale, mean[:, None], torch.rsqrt(variance + ctx.eps)[:, None])
+            variance, mean = torch.var_mean(x_rows, -1, correction=0)
+            mean, rstd = mean[:, None], torch.rsqrt(variance + ctx.eps)[:, None]
+            gradients = _derivatives(c_rows, g_rows, x_rows, scale, mean, rstd)
         else:
-            gradients = _in_blocks(*rows, scale, mean.reshape(-1, 1), rstd.reshape(-1, 1))
+            mean, rstd = mean.reshape(-1, 1), rstd.reshape(-1, 1)
+            gradients = _in_blocks(c_rows, g_rows, x_rows, scale, mean, rstd)
         dg, dx, dgamma = gradients
         dgamma = None if dgamma is None or gamma is None else dgamma.view_as(gamma)
         return dg.view_as(x), dx.view_as(x), dgamma, *[None] * 4
