@@ -85,6 +85,9 @@ BENCHMARKS = {
     "startup": Benchmark("startup:run", "CPU time of imports, help and mistakes of every verb", slow=True),
     "scale": Benchmark("scale:run", "the commands after `prepare` on a store of 377,110 images", slow=True),
     "streaming": Benchmark("streaming:run", "memory of an epoch over stores of growing size"),
+    "training_step": Benchmark(
+        "training_step:run", "training steps with a heatmap loss on networks nobody tuned for", slow=True
+    ),
     "preparation": Benchmark("preparation:few", "preparing 200 radiographs of 1024 px at 512 px"),
     "preparation_1083": Benchmark("preparation:whole", "the same for the size of egd-cxr", slow=True),
     "preparation_memory": Benchmark(

@@ -14,13 +14,18 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from timm.layers import activations
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.results import Cell, Result
 from radgaze import attribution, models
 
 BARS = {"timm-efficientnet-b0": 1.45, "tu-efficientnet_b0": 1.45, "resnet34": 1.65, "densenet121": 1.6}
 """The largest ratio to the plain step that is wanted, of two CPU cores."""
+
+RULED = (nn.ReLU, nn.SiLU, nn.GELU, nn.Hardswish, activations.GELU)
+"""Activations that the straight version lays the rule of guided back-propagation on."""
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
@@ -79,7 +84,7 @@ def run(
 
 @dataclass
 class Case:
-    """A timed case: a model and the inputs of a step, made from its first six fields."""
+    """A timed case: a model and the inputs of a step, made from its first seven fields."""
 
     encoder: str
     batch: int
@@ -87,6 +92,7 @@ class Case:
     size: int
     device: str
     precision: str
+    architecture: str = "unet"
 
     model: nn.Module = field(init=False)
     images: Tensor = field(init=False)
@@ -98,8 +104,8 @@ class Case:
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
-        config = models.ModelConfig(encoder=self.encoder, weights="none")
-        model = models.create(config, 3).to(self.device, memory_format=LAYOUTS[self.layout])
+        config = models.ModelConfig(architecture=self.architecture, encoder=self.encoder, weights="none")
+        model = models.create(config, 3, self.size).to(self.device, memory_format=LAYOUTS[self.layout])
         for module in model.modules():
             if hasattr(module, "inplace"):
                 module.inplace = False  # the straight version's hooks need each activation's input
@@ -140,7 +146,7 @@ class Case:
 
     def straight_heatmap(self) -> tuple[models.Output, Tensor]:
         images = self.images.detach().requires_grad_()
-        with guided_hooks(self.model) as reading:
+        with guided_hooks(self.model) as reading, twice_differentiable(self.model):
             output = self.model(images)
             score = output.logits.float().gather(1, self.labels[:, None]).sum()
             with reading():
@@ -149,7 +155,8 @@ class Case:
 
     def learn(self, output: models.Output, heat: Tensor | None) -> None:
         loss = F.cross_entropy(output.logits, self.labels)
-        loss = loss + F.binary_cross_entropy_with_logits(output.mask, self.gaze)
+        if output.mask is not None:
+            loss = loss + F.binary_cross_entropy_with_logits(output.mask, self.gaze)
         if heat is not None:
             loss = loss + F.mse_loss(heat, self.gaze)
         self.optimiser.zero_grad()
@@ -178,16 +185,26 @@ def guided_hooks(model: nn.Module) -> Iterator[Callable[[], AbstractContextManag
         finally:
             reading[0] = False
 
-    hooks = [
-        module.register_forward_hook(hook)
-        for module in model.modules()
-        if isinstance(module, nn.ReLU | nn.SiLU | nn.GELU)
-    ]
+    hooks = [module.register_forward_hook(hook) for module in model.modules() if isinstance(module, RULED)]
     try:
         yield read
     finally:
         for handle in hooks:
             handle.remove()
+
+
+@contextmanager
+def twice_differentiable(model: nn.Module) -> Iterator[None]:
+    """Compute what torch does not differentiate twice in a way that it does: fused attention, hardsigmoid."""
+    gates = [m for m in model.modules() if isinstance(m, nn.Hardsigmoid | activations.HardSigmoid)]
+    for gate in gates:
+        gate.__dict__["forward"] = lambda x: F.relu6(x + 3) / 6
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for gate in gates:
+            del gate.__dict__["forward"]
 
 
 def _compare(case: Case, repeats: int) -> dict[str, Cell]:

@@ -91,6 +91,10 @@ def test_derivatives_are_those_of_torch(call: str) -> None:
     torch.testing.assert_close(activation.backward(g, x), slope.detach())
     ours = torch.zeros_like(x) if activation.curve is None else activation.curve(m, x)
     torch.testing.assert_close(ours, curve.detach(), rtol=1e-9, atol=1e-12)
+    c = torch.randn_like(x)
+    expected = (activation.backward(c, x), activation.bend(c, g, x))
+    with torch.no_grad():  # where some share what they are computed of
+        torch.testing.assert_close(activation.adjoint(c, g, x), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -105,6 +109,11 @@ def test_derivatives_hold_in_float32_and_at_the_ends_of_the_line(call: str) -> N
             near = derivative(g, x)
             assert near.isfinite().all()
             torch.testing.assert_close(near, derivative(g.double(), x.double()).float(), rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        ours_both = activation.adjoint(g, g, x)
+        precise_both = activation.adjoint(g.double(), g.double(), x.double())
+    for ours, precise in zip(ours_both, precise_both, strict=True):
+        torch.testing.assert_close(ours, precise.float(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -166,3 +166,23 @@ def test_compiled_rules_give_the_same_parameter_gradients(activation: type[nn.Mo
         )
     for plain, other in zip(*gradients, strict=True):
         torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
+
+
+def test_every_formula_is_compiled_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch compiles the closures of one function eight times at most, and then runs them as they are."""
+    compiled: list[int] = []
+
+    def counting(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., object]:
+        compiled.append(1)
+        return graph.forward
+
+    def times(factor: int) -> Callable[[Tensor], tuple[Tensor]]:
+        return lambda x: (x * factor,)
+
+    real: Callable[..., object] = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda formula, **_: real(formula, backend=counting, dynamic=True))
+    x = torch.randn(2 * module.BLOCK)
+    for factor in range(2, 14):
+        (found,) = blockwise(times(factor), x, compiled=True)
+        torch.testing.assert_close(found, x * factor)
+    assert len(compiled) == 12

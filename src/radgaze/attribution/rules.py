@@ -74,7 +74,7 @@ class Backprop(Rule):
     def adjoint(
         self, c: Tensor, g: Tensor, x: Tensor, activation: Activation, *, curved: bool
     ) -> tuple[Tensor, Tensor | None]:
-        return activation.backward(c, x), activation.bend(c, g, x) if curved else None
+        return activation.adjoint(c, g, x) if curved else (activation.backward(c, x), None)
 
 
 class DeconvNet(Rule):
@@ -107,8 +107,9 @@ class Guided(Rule):
         self, c: Tensor, g: Tensor, x: Tensor, activation: Activation, *, curved: bool
     ) -> tuple[Tensor, Tensor | None]:
         passed = where_positive(where_positive(c, g), x)
-        dg = passed if activation.rectifier else activation.backward(passed, x)
-        return dg, activation.bend(passed, g, x) if curved else None
+        if activation.rectifier:
+            return passed, activation.bend(passed, g, x) if curved else None
+        return activation.adjoint(passed, g, x) if curved else (activation.backward(passed, x), None)
 
     def only_masks(self, activation: Activation) -> bool:
         return activation.rectifier

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 
 import torch
 from torch import Tensor
@@ -42,8 +43,9 @@ def blockwise(formula: Formula, *tensors: Tensor, compiled: bool = False) -> tup
     layout = torch.channels_last if channels_last else torch.contiguous_format
     rows = [tensor.detach().contiguous(memory_format=layout) for tensor in tensors]
     rows = [row.as_strided((row.numel(),), (1,), row.storage_offset()) for row in rows]
-    walk = _compiled(formula, len(rows), first.dtype, first.device) if compiled else None
-    results = walk(*rows) if walk is not None else _in_blocks(formula, rows) if on_cpu else formula(*rows)
+    with torch.no_grad():  # compiled code is of one mode
+        walk = _compiled(formula, len(rows), first.dtype, first.device) if compiled else None
+        results = walk(*rows) if walk is not None else _in_blocks(formula, rows) if on_cpu else formula(*rows)
     strides = torch.empty(first.shape, device="meta", memory_format=layout).stride()
     return tuple(part.as_strided(first.shape, strides) for part in results)
 
@@ -62,7 +64,7 @@ def _in_blocks(formula: Formula, rows: list[Tensor]) -> list[Tensor]:
 @cache
 def _compiled(formula: Formula, arguments: int, dtype: torch.dtype, device: torch.device) -> Formula | None:
     """The formula compiled and, once, compared with itself on random numbers; None where either fails."""
-    walk: Formula = torch.compile(formula, dynamic=True)
+    walk: Formula = torch.compile(_of_its_own(formula), dynamic=True)
     draw = torch.Generator().manual_seed(0)
     rows = [torch.randn(BLOCK + 1, generator=draw).to(device, dtype) for _ in range(arguments)]
     try:
@@ -73,3 +75,17 @@ def _compiled(formula: Formula, arguments: int, dtype: torch.dtype, device: torc
         warnings.warn(f"a rule's formula could not be compiled and is not: {reason}", stacklevel=2)
         return None
     return walk
+
+
+def _of_its_own(formula: Formula) -> Formula:
+    """The formula with code that no other has: torch compiles one code eight times at most.
+
+    The formulas of all rules and activations are closures of the same few lines. Beyond that number torch
+    would run them as they are, on whole tensors, in more time than in blocks.
+    """
+    if not isinstance(formula, FunctionType):
+        return formula
+    names, defaults, closure = formula.__globals__, formula.__defaults__, formula.__closure__
+    its_own = FunctionType(formula.__code__.replace(), names, formula.__name__, defaults, closure)
+    its_own.__kwdefaults__ = formula.__kwdefaults__
+    return its_own

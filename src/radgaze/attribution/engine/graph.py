@@ -152,6 +152,8 @@ def _made(node: Node) -> int | None:
         return len(shape) - 1
     if kind == "NativeLayerNorm" and len(saved(node, "normalized_shape")) == 1:
         return len(shape) - 1
+    if kind == "LayerNorm" and len(getattr(node, "normalized_shape", ())) == 1:
+        return len(shape) - 1
     return None
 
 

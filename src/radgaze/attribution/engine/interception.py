@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution.engine import activations, attention, batch_norm, feature_maps, turns
+from radgaze.attribution.engine import activations, attention, batch_norm, feature_maps, layer_norm, turns
 from radgaze.attribution.engine.activations import (
     Activation,
     Arguments,
@@ -140,6 +140,8 @@ class Interception(TorchFunctionMode):
             return self._batch_norm if self.batch_statistics == "held" else self._exact_norm
         if func is F.linear:
             return self._linear
+        if func is F.layer_norm and not self.pass_.only_looked_at:
+            return self._layer_norm
         return self._prelu if func in (F.prelu, torch.prelu) else None
 
     def _concerned(self) -> bool:
@@ -222,6 +224,13 @@ class Interception(TorchFunctionMode):
         y = F.linear(input, weight, bias)
         self.pass_.linear = (input, weight, y)
         self._notice((input, weight, bias), y)
+        return y
+
+    def _layer_norm(self, input: Tensor, *args: object, **kwargs: object) -> Tensor:  # noqa: A002
+        norm: Callable[..., Tensor] = layer_norm.normalised
+        y = norm(self.pass_, input, *args, **kwargs)
+        self._notice((input,), y)
+        attention.note_norm(y, self.pass_)
         return y
 
     def _prelu(self, input: Tensor, weight: Tensor) -> Tensor:  # noqa: A002
