@@ -36,8 +36,8 @@ def alike(one: pl.DataFrame, other: pl.DataFrame) -> None:
     keys = ["case_id", "method", "aspect", "metric"]
     one, other = one.sort(keys), other.sort(keys)
     assert one.select(keys).equals(other.select(keys))
-    sides = (table["value"].cast(pl.Float64).to_numpy() for table in (one, other))
-    np.testing.assert_allclose(*sides, rtol=1e-3, atol=1e-4)
+    first, second = (table["value"].cast(pl.Float64).to_numpy() for table in (one, other))
+    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
 
 
 def test_methods_together_have_the_figures_of_each_audited_by_itself(run: FakeRun, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from radgaze.gaze.maps import static_maps
 from radgaze.inspecting import inspection
 from radgaze.inspecting.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
 from radgaze.inspecting.options import InspectOptions
+from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
@@ -220,13 +221,13 @@ def test_images_that_were_read_do_not_stay_in_memory(
     assert shards >= 6
     monkeypatch.setattr(inspection, "BATCH", 2)
     opened: list[int] = []
-    whole = inspection.GazeDataset.close_files
+    whole = GazeDataset.close_files
 
-    def close_files(cases: inspection.GazeDataset) -> None:
+    def close_files(cases: GazeDataset) -> None:
         opened.append(len(mapped_files(many)))
         whole(cases)
 
-    monkeypatch.setattr(inspection.GazeDataset, "close_files", close_files)
+    monkeypatch.setattr(GazeDataset, "close_files", close_files)
     left: list[int] = []
     inspect(many, InspectOptions(resamples=50), advance=lambda cases: left.append(len(mapped_files(many))))
     assert max(opened) <= 2 * 2 < shards  # images of two cases, and their masks

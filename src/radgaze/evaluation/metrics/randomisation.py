@@ -124,7 +124,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     finite.
     """
     parts = []
-    for one, other in zip(a.flatten(1).split(ROWS), b.flatten(1).split(ROWS), strict=True):
+    for one, other in zip(torch.split(a.flatten(1), ROWS), torch.split(b.flatten(1), ROWS), strict=True):
         finite = torch.isfinite(one).all(1) & torch.isfinite(other).all(1)
         parts.append(torch.where(finite, correlation(_ranks(one), _ranks(other)), torch.nan))
     return torch.cat(parts)
