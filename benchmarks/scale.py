@@ -41,13 +41,13 @@ def run(*, side: int = 32, batch: int = 128, encoder: str = "tu-test_efficientne
         f"A store of {RADIOGRAPHS:,} images",
         f"A made store of {side} × {side} pixels with six fixations on each image, of which {VALIDATION:,} "
         f"are for validation and {TEST:,} for testing; {encoder} without a decoder, trained for one epoch. "
-        "Each command runs in a process of its own; memory is its greatest resident set, with the pages of the "
-        "store that the kernel keeps in memory as long as nobody else needs it.",
+        "Each command runs in a process of its own; memory is its greatest resident set, with the pages of "
+        "the store that the kernel keeps in memory as long as nobody else needs it.",
         rows,
         {"batch": batch},
         [
-            f"Loading alone, images and gaze maps, shuffled, by one process: {loaded['cases/s']:.0f} "
-            f"cases/s, {loaded['own memory (MiB)']:.0f} MiB of its own, {loaded['seconds to open']:.2f} s to open "
-            "the store."
+            "Loading alone, images and gaze maps, shuffled, by one process: "
+            f"{loaded['cases/s']:.0f} cases/s, {loaded['own memory (MiB)']:.0f} MiB of its own, "
+            f"{loaded['seconds to open']:.2f} s to open the store."
         ],
     )
