@@ -304,3 +304,17 @@ def test_strided_convolution_onto_one_place_is_no_pooling(
     generator = attribution.create(name, randomised(model).eval(), normalise="none")
     with pytest.raises(RuntimeError, match="the last ones have one place; name a layer"):
         generator(torch.rand(2, 1, side, side, dtype=torch.float64), 1)
+
+
+def test_padded_convolution_over_all_places_flattens_them() -> None:
+    """As in EfficientNet with images of 32 × 32, whose last strided convolution sees 2 × 2 places."""
+    torch.manual_seed(4)
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 1), nn.ReLU(), nn.Conv2d(6, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU()
+    )
+    model = nn.Sequential(*model, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+    images = torch.rand(2, 1, 2, 2, dtype=torch.float64)
+    model = randomised(model).eval()
+    shown = attribution.create("hires_cam", model, normalise="none")(images, 1)
+    named = attribution.create("hires_cam", model, normalise="none", layer="1")(images, 1)
+    torch.testing.assert_close(shown, named)
