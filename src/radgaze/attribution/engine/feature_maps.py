@@ -155,13 +155,16 @@ def _many(shape: Shape) -> bool:
 def _covers(node: Node, shape: Shape) -> bool:
     """Whether a convolution's kernel lies on all places at once: it flattens, and is a linear layer."""
     weight: Tensor | None = getattr(node, "_saved_weight", None)
-    """Whether the last two of four dimensions are at least those of maps; a padded kernel has more."""
+    # A step saves its input too, which has all places whatever the kernel is.
     tensors = getattr(node, "saved_tensors", ()) if weight is None else (weight, weight)
-    four = [t for t in tensors if t is not None and t.dim() == 4]
-    large = [
-        t for t in four if all(size >= places for size, places in zip(t.shape[-2:], shape[-2:], strict=True))
-    ]
-    return len(large) > 1 and shape_of(node)[2:] == (1, 1)
+    return sum(_as_large(t, shape) for t in tensors) > 1 and shape_of(node)[2:] == (1, 1)
+
+
+def _as_large(tensor: Tensor | None, shape: Shape) -> bool:
+    """Whether the last two of four dimensions are at least those of maps; a padded kernel has more."""
+    if tensor is None or tensor.dim() != 4:
+        return False
+    return all(size >= places for size, places in zip(tensor.shape[-2:], shape[-2:], strict=True))
 
 
 def _uncopied(node: Node, maps: dict[Node, Tensor]) -> Node:
