@@ -83,7 +83,7 @@ BENCHMARKS = {
         "seed_intervals:run", "coverage and errors of differences over seeds, simulated", slow=True
     ),
     "startup": Benchmark("startup:run", "CPU time of imports, help and mistakes of every verb", slow=True),
-    "scale": Benchmark("scale:run", "the commands after `prepare` on a store of 377,110 images", slow=True),
+    "scale": Benchmark("scale:run", "time and memory of the commands on 377,110 tiny images", slow=True),
     "streaming": Benchmark("streaming:run", "memory of an epoch over stores of growing size"),
     "training_step": Benchmark(
         "training_step:run", "training steps with a heatmap loss on networks nobody tuned for", slow=True

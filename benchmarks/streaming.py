@@ -52,16 +52,8 @@ def run(
     )
 
 
-def write_store(path: Path, cases: int, side: int, apart: tuple[int, int] = (0, 0)) -> None:
-    """A store of made cases, six fixations each, whose images hold nothing but their number.
-
-    Args:
-        path: Folder of the store.
-        cases: Number of cases, each of a patient of its own.
-        side: Side of the images in pixels.
-        apart: How many of the cases are for validation and for testing, the last ones; the others are for
-            training.
-    """
+def write_store(path: Path, cases: int, side: int) -> None:
+    """A store of made cases, six fixations each, whose images hold nothing but their number."""
     (path / "images").mkdir(parents=True, exist_ok=True)
     for shard in range(-(-cases // SHARD)):
         count = min(SHARD, cases - shard * SHARD)
@@ -81,8 +73,7 @@ def write_store(path: Path, cases: int, side: int, apart: tuple[int, int] = (0, 
         "pad_x": 0.0,
         "pad_y": 0.0,
     }
-    splits = np.repeat(["train", "validate", "test"], [cases - sum(apart), *apart])
-    pl.DataFrame({"case_id": case, "patient": number, "split": splits, **labels, **places}).write_parquet(
+    pl.DataFrame({"case_id": case, "patient": number, "split": "train", **labels, **places}).write_parquet(
         path / "cases.parquet"
     )
     pl.DataFrame(
