@@ -57,8 +57,8 @@ def run(
         f"The commands on {cases:,} images",
         f"A table of {cases:,} PNGs of {side} × {side} pixels with {looks} fixations each, of which "
         f"{VALIDATION:,} are for validation and {TEST:,} for testing; {encoder} without a decoder, trained "
-        "for one epoch. Each command runs in a process of its own; memory is its greatest resident set, with the "
-        "pages of files that the kernel keeps in memory as long as nobody else needs it.",
+        "for one epoch. Each command runs in a process of its own; memory is its greatest resident set, with "
+        "the pages of files that the kernel keeps in memory as long as nobody else needs it.",
         rows,
         {"batch": batch, "workers": workers},
         [
