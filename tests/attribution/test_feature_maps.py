@@ -318,3 +318,28 @@ def test_padded_convolution_over_all_places_flattens_them() -> None:
     shown = attribution.create("hires_cam", model, normalise="none")(images, 1)
     named = attribution.create("hires_cam", model, normalise="none", layer="1")(images, 1)
     torch.testing.assert_close(shown, named)
+
+
+class Shortcut(nn.Module):
+    """A residual block with a strided shortcut, on maps of 2 × 2 places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 6, 1), nn.ReLU())
+        self.block = nn.Sequential(nn.Conv2d(6, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 6, 3, 1, 1))
+        self.shortcut = nn.Conv2d(6, 6, 1, 2)
+        self.head = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.stem(images)
+        scores: Tensor = self.head(self.block(maps) + self.shortcut(maps))
+        return scores
+
+
+def test_maps_of_which_a_shortcut_sees_one_place_are_those_that_its_block_flattens() -> None:
+    """As in a ResNet with images of 32 × 32."""
+    torch.manual_seed(4)
+    model, images = randomised(Shortcut()).eval(), torch.rand(2, 1, 2, 2, dtype=torch.float64)
+    shown = attribution.create("hires_cam", model, normalise="none")(images, 1)
+    named = attribution.create("hires_cam", model, normalise="none", layer="stem")(images, 1)
+    torch.testing.assert_close(shown, named)

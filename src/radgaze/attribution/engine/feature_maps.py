@@ -104,7 +104,7 @@ def _frontier(start: Node | None, maps: dict[Node, Tensor]) -> tuple[list[tuple[
     """The nodes of feature maps from which paths lead to the score without passing others, and of tokens."""
     dims: dict[Node, int] = {}
     why, tokens = "", list[Node]()
-    seen: set[Node] = set()
+    seen, seen_in_part = set[Node](), set[Node]()
     ahead = [] if start is None else [(start, start)]
     while ahead:
         node, after = ahead.pop()
@@ -114,8 +114,8 @@ def _frontier(start: Node | None, maps: dict[Node, Tensor]) -> tuple[list[tuple[
         dim = dims.get(node) or _channels_of_maps(node, shape, maps)
         if dim is not None:
             if name_of(after).startswith("Conv") and not _covers(after, shape):
-                raise UnpooledError(": the last ones have one place")
-            if name_of(after) in _PLACES and saved(after, "dim") != (dim,):
+                seen_in_part.add(node)
+            elif name_of(after) in _PLACES and saved(after, "dim") != (dim,):
                 why = ": it takes one of their places"
             else:
                 dims[node] = dim
@@ -125,6 +125,9 @@ def _frontier(start: Node | None, maps: dict[Node, Tensor]) -> tuple[list[tuple[
             tokens.append(node)
             continue
         ahead.extend((source, node) for source in before(node))
+    # The strided shortcut of a residual block sees one place of maps of which its convolutions see all.
+    if {_uncopied(node, maps) for node in seen_in_part} - {_uncopied(node, maps) for node in dims}:
+        raise UnpooledError(": the last ones have one place")
     if not dims:
         raise UnpooledError(_but(tokens[-1]) if tokens else why)
     return list(dims.items()), tokens
