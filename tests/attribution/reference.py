@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -246,7 +247,7 @@ class Features:
     Attributes:
         module: Its name.
         entering: Whether it is its input.
-        relu: Whether a ReLU that is no module follows.
+        relu: Whether a ReLU that is no module follows, and then `F.adaptive_avg_pool2d`: the maps are its input.
         last: Whether the channels come last, (B, h, w, K).
         tokens: Number of prefix tokens, and rows and columns of the patches, of tokens (B, N, K).
     """
@@ -275,13 +276,23 @@ def kept(model: nn.Module, features: Features | None) -> Iterator[list[Tensor]]:
         return (args[0].clone(), *args[1:])  # the module may overwrite its input
 
     def keep_output(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        found.append(F.relu(output) if relu else output)
-        return found[-1].clone()  # the model may overwrite it
+        found.append(output)
+        return output.clone()  # the model may overwrite it
 
     if features is None:
         yield found
         return
-    module, relu = model.get_submodule(features.module), features.relu
+    module = model.get_submodule(features.module)
+    if features.relu:
+        pool = F.adaptive_avg_pool2d
+
+        def keep_pooled(maps: Tensor, size: Any) -> Tensor:
+            found.append(maps)
+            return pool(maps, size)
+
+        with patch.object(F, "adaptive_avg_pool2d", keep_pooled):
+            yield found
+        return
     if features.entering:
         hook = module.register_forward_pre_hook(keep_input)
     else:

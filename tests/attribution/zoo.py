@@ -173,7 +173,7 @@ ZOO: dict[str, Row] = {
     "timm-dla46_c": of_timm("dla46_c", "level5"),
     "timm-ese_vovnet19b_slim": of_timm("ese_vovnet19b_slim", "stages"),
     "timm-hgnetv2_b0": of_timm("hgnetv2_b0", "stages"),
-    "timm-lambda_resnet26t": of_timm("lambda_resnet26t", "final_conv"),
+    "timm-lambda_resnet26t": of_timm("lambda_resnet26t", "final_conv", seed=1),
     # Mobile networks
     "timm-test_efficientnet": of_timm("test_efficientnet", "bn2"),
     "timm-mobilenetv3_small_050": of_timm("mobilenetv3_small_050", "blocks"),
@@ -183,7 +183,9 @@ ZOO: dict[str, Row] = {
     "timm-starnet_s050": of_timm("starnet_s050", "norm"),
     "timm-repvit_m0_9": of_timm("repvit_m0_9", "stages", embed_dim=(16, 24, 32, 48), depth=(1, 1, 1, 1)),
     # Convolutions and attention
-    "timm-convnext_atto": of_timm("convnext_atto", "stages", depths=(1, 1, 1, 1), dims=(16, 24, 32, 48)),
+    "timm-convnext_atto": of_timm(
+        "convnext_atto", "stages", depths=(1, 1, 1, 1), dims=(16, 24, 32, 48), seed=3
+    ),
     "timm-convnextv2_atto": of_timm("convnextv2_atto", "stages", depths=(1, 1, 1, 1), dims=(16, 24, 32, 48)),
     "timm-inception_next_atto": of_timm("inception_next_atto", "stages", depths=(1, 1, 2, 1)),
     "timm-poolformer_s12": of_timm("poolformer_s12", "stages"),
