@@ -247,7 +247,7 @@ class Features:
     Attributes:
         module: Its name.
         entering: Whether it is its input.
-        relu: Whether a ReLU that is no module follows, and then `F.adaptive_avg_pool2d`: the maps are its input.
+        relu: Whether a ReLU that is no module follows, and `F.adaptive_avg_pool2d`, whose input the maps are.
         last: Whether the channels come last, (B, h, w, K).
         tokens: Number of prefix tokens, and rows and columns of the patches, of tokens (B, N, K).
     """
