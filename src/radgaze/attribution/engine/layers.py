@@ -313,13 +313,15 @@ def _conv_read_out(
 ) -> Three:
     """`_conv_gradients` while a heatmap is read out, of the convolution times scale (C, 1, 1, 1) if given."""
     needs = [ctx.needs_input_grad[0], needed(ctx, 1), needed(ctx, 2)]
-    if needs[1] or needs[2]:  # ordinary operations, that can be differentiated
-        g = g if scale is None else g * scale.view(-1, 1, 1)
-        return _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
-    scaled = weight if scale is None else weight * scale
-    if ctx.pass_.only_looked_at:
-        return _conv_backward(g, x, scaled, None, ctx.geometry, needs)
-    return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), None, None
+    wants_weight = needs[1] or needs[2]
+    if scale is not None:  # The product is kept until the loss has been differentiated: take the smaller one.
+        if wants_weight or g.numel() < weight.numel():
+            g = g * scale.view(-1, 1, 1)
+        else:
+            weight = weight * scale
+    if wants_weight or ctx.pass_.only_looked_at:  # ordinary operations, that can be differentiated
+        return _conv_backward(g, x, weight, ctx.bias_size if wants_weight else None, ctx.geometry, needs)
+    return ConvInputGradient.apply(g, weight, x.detach(), ctx.geometry), None, None
 
 
 def _conv_backward(
