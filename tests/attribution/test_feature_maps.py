@@ -343,3 +343,26 @@ def test_maps_of_which_a_shortcut_sees_one_place_are_those_that_its_block_flatte
     shown = attribution.create("hires_cam", model, normalise="none")(images, 1)
     named = attribution.create("hires_cam", model, normalise="none", layer="stem")(images, 1)
     torch.testing.assert_close(shown, named)
+
+
+class Branches(nn.Module):
+    """Two branches, each of which flattens maps of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(1, 4, 1), nn.Conv2d(1, 4, 1)
+        self.one_flat, self.other_flat = nn.Conv2d(4, 4, 3, 2), nn.Conv2d(4, 4, 3, 2)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        one = self.one_flat(F.relu(self.one(images)))
+        other = self.other_flat(F.relu(self.other(images)))
+        return self.head(torch.cat([one, other], 1).mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["cam", "grad_cam"])
+def test_branches_that_flatten_maps_of_their_own_are_not_explained_by_the_last_one(name: str) -> None:
+    """As in Inception-v3 with images of 80 × 80."""
+    generator = attribution.create(name, Branches().eval())
+    with pytest.raises(RuntimeError, match="several branches flatten maps of their own; name a layer"):
+        generator(torch.rand(2, 1, 3, 3), torch.tensor([0, 1]))

@@ -104,7 +104,7 @@ def _frontier(start: Node | None, maps: dict[Node, Tensor]) -> tuple[list[tuple[
     """The nodes of feature maps from which paths lead to the score without passing others, and of tokens."""
     dims: dict[Node, int] = {}
     why, tokens = "", list[Node]()
-    seen, seen_in_part = set[Node](), set[Node]()
+    seen, seen_in_part, flattened = set[Node](), set[Node](), False
     ahead = [] if start is None else [(start, start)]
     while ahead:
         node, after = ahead.pop()
@@ -113,12 +113,14 @@ def _frontier(start: Node | None, maps: dict[Node, Tensor]) -> tuple[list[tuple[
         shape = shape_of(node)
         dim = dims.get(node) or _channels_of_maps(node, shape, maps)
         if dim is not None:
-            if name_of(after).startswith("Conv") and not _covers(after, shape):
+            convolved = name_of(after).startswith("Conv")
+            if convolved and not _covers(after, shape):
                 seen_in_part.add(node)
             elif name_of(after) in _PLACES and saved(after, "dim") != (dim,):
                 why = ": it takes one of their places"
             else:
                 dims[node] = dim
+                flattened = flattened or convolved
             continue
         seen.add(node)
         if len(shape) >= 3 and _many(shape) and name_of(node) not in _TOKENS_POOLED:
@@ -126,8 +128,11 @@ def _frontier(start: Node | None, maps: dict[Node, Tensor]) -> tuple[list[tuple[
             continue
         ahead.extend((source, node) for source in before(node))
     # The strided shortcut of a residual block sees one place of maps of which its convolutions see all.
-    if {_uncopied(node, maps) for node in seen_in_part} - {_uncopied(node, maps) for node in dims}:
+    found = {_uncopied(node, maps) for node in dims}
+    if {_uncopied(node, maps) for node in seen_in_part} - found:
         raise UnpooledError(": the last ones have one place")
+    if flattened and len(found) > 1:
+        raise UnpooledError(": several branches flatten maps of their own")
     if not dims:
         raise UnpooledError(_but(tokens[-1]) if tokens else why)
     return list(dims.items()), tokens
