@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -140,8 +141,10 @@ def test_formula_that_compiles_to_something_else_is_done_in_blocks_with_a_warnin
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
-@pytest.mark.parametrize("activation", [nn.SiLU, nn.GELU, nn.ReLU])
-def test_compiled_rules_give_the_same_parameter_gradients(activation: type[nn.Module]) -> None:
+@pytest.mark.parametrize(
+    "activation", [nn.SiLU, nn.GELU, partial(nn.GELU, "tanh"), nn.Hardswish, nn.Mish, nn.ReLU]
+)
+def test_compiled_rules_give_the_same_parameter_gradients(activation: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1),
@@ -161,9 +164,8 @@ def test_compiled_rules_give_the_same_parameter_gradients(activation: type[nn.Mo
             warnings.simplefilter("error", UserWarning)
             with generator.capture() as read:
                 heat = read(model(images), 1)
-        gradients.append(
-            torch.autograd.grad(heat.square().sum(), list(model[:5].parameters()), materialize_grads=True)
-        )
+            loss, parameters = heat.square().sum(), list(model[:5].parameters())
+            gradients.append(torch.autograd.grad(loss, parameters, materialize_grads=True))
     for plain, other in zip(*gradients, strict=True):
         torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
 

@@ -137,6 +137,9 @@ class FakeRun(Run):
     def dataset(self, split: str) -> GazeDataset:
         return cast(GazeDataset, self.of_split(split))  # of which evaluation takes the length
 
+    def with_evidence(self, split: str) -> list[str]:
+        return [case.case_id for case in self.of_split(split) if case.gaze or case.boxed]
+
     def batches(
         self, split: str, batch_size: int | None = None, case_ids: Sequence[str] | None = None
     ) -> Iterator[Batch]:

@@ -36,7 +36,8 @@ def run(tmp_path: Path) -> FakeRun:
 def test_predictions_are_a_stream_of_batches_and_write_nothing(run: FakeRun) -> None:
     predicted = predict(run, OPTIONS)
     assert predicted.predictions.equals(run.predictions())
-    assert [len(batch) for batch in predicted.maps] == [5, 5, 5, 5, 4]
+    assert [len(batch) for batch in predicted.maps] == [5, 5, 5, 5, 3]  # the case without gaze has no maps
+    assert predicted.references.without_gaze == 1
     boxed = [case.case_id for case in run.of_split("test") if case.boxed]
     assert [i for batch in predicted.maps_with_boxes for i in batch.case_ids] == boxed
     assert list(predicted.references.baselines) == ["mean_gaze", "lung_shape"]

@@ -33,11 +33,13 @@ class References:
         fixations: Number of fixations on each pixel over all cases of the split, of shape (S, S), S the side
             of the model's input in pixels.
         training_cases: Number of training cases over which the mean gaze map is averaged.
+        without_gaze: Number of cases of the split whose maps are not made, since they have no gaze.
     """
 
     baselines: dict[str, BaselineMap]
     fixations: Floats
     training_cases: int
+    without_gaze: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class PredictedCases:
     Attributes:
         predictions: The predictions of the validation and test cases, see `Run.predictions`.
         references: The references of the split.
-        maps: Maps of all cases, a batch at a time; can be iterated once.
+        maps: Maps of the cases with gaze, a batch at a time; can be iterated once.
         maps_with_boxes: Maps of the cases with boxes or regions, with heatmaps of the true class, a batch at
             a time; can be iterated once.
         mentioned: Maps of each class that a report mentions, with the gaze of this class; can be iterated
@@ -77,11 +79,12 @@ def predict(run: Run, options: EvaluationOptions, split: str = "test") -> Predic
     missing = [name for name in run.classes if f"probability_{name}" not in table.columns]
     if missing:
         raise UserError(f"{run.path / 'predictions.parquet'} has no probabilities of {', '.join(missing)}")
-    references, boxed = _references(run, split, options.batch_size)
-    cases = table.filter(pl.col("split") == split).height
+    references, gazed, boxed = _references(run, split, options.batch_size)
 
-    def stream(title: str, total: int, target: Target, case_ids: list[str] | None) -> Iterator[CaseMaps]:
-        with progress(title, total=total) as bar:
+    def stream(title: str, target: Target, case_ids: list[str]) -> Iterator[CaseMaps]:
+        if not case_ids:
+            return
+        with progress(title, total=len(case_ids)) as bar:
             for cases in stream_maps(
                 run,
                 split,
@@ -108,27 +111,36 @@ def predict(run: Run, options: EvaluationOptions, split: str = "test") -> Predic
         table,
         references,
         mentioned=mentioned() if per == "class" else iter(()),
-        maps=stream("Comparing maps with gaze", cases, options.target, None),
-        maps_with_boxes=stream("Comparing maps with boxes", len(boxed), "true", boxed) if boxed else iter(()),
+        maps=stream("Comparing maps with gaze", options.target, gazed),
+        maps_with_boxes=stream("Comparing maps with boxes", "true", boxed),
     )
 
 
-def _references(run: Run, split: str, batch_size: int) -> tuple[References, list[str]]:
-    """The references of a split, and the ids of its cases with boxes or regions."""
+def _references(run: Run, split: str, batch_size: int) -> tuple[References, list[str], list[str]]:
+    """The references of a split, the ids of its cases with gaze, and those with boxes or regions.
+
+    Only images of cases with any of them are read: of large collections most have none.
+    """
     size = (run.config.input.size, run.config.input.size)
-    fixations, boxed = np.zeros(size), list[str]()
-    splits = run.store.cases["split"]
-    with progress("Gathering gaze", total=int(splits.is_in(["train", split]).sum())) as bar:
-        mean, training_cases = average_gaze(_advancing(run.batches("train", batch_size), bar), size)
-        for batch in _advancing(run.batches(split, batch_size), bar):
-            fixations += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
+    fixations, gazed, boxed = np.zeros(size), list[str](), list[str]()
+    training, some = run.with_evidence("train"), run.with_evidence(split)
+    with progress("Gathering gaze", total=len(training) + len(some)) as bar:
+        batches = run.batches("train", batch_size, training)
+        mean, training_cases = average_gaze(_advancing(batches, bar), size)
+        for batch in _advancing(run.batches(split, batch_size, some), bar):
+            present = batch.weights > 0
+            fixations += fixation_counts(batch.points, present, size).sum(0)
+            looked_at = (batch.has_gaze.bool() & present.any(1)).tolist()
+            gazed += [case for case, has in zip(batch.case_id, looked_at, strict=True) if has]
             has_boxes = with_area(batch.own_boxes()).any(1)
             has_boxes |= (batch.own_regions() >= 128).flatten(1).any(1)
             boxed += [case for case, has in zip(batch.case_id, has_boxes.tolist(), strict=True) if has]
     inputs = BaselineInputs(
         run.store, run.config.input.fit, run.config.input.size, mean if training_cases else None
     )
-    return References(baselines.create(inputs, baselines.evaluated()), fixations, training_cases), boxed
+    made = baselines.create(inputs, baselines.evaluated())
+    without = int((run.store.cases["split"] == split).sum()) - len(gazed)
+    return References(made, fixations, training_cases, without), gazed, boxed
 
 
 def _advancing(batches: Iterable[Batch], bar: Bar) -> Iterator[Batch]:

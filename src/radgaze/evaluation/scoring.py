@@ -73,7 +73,7 @@ def score(predicted: PredictedCases, *, tolerance: float = 0.0) -> CaseScores:
         [pl.DataFrame(schema=SCHEMA)],
         [pl.DataFrame(schema=LOCALISATION_SCHEMA)],
     )
-    without_gaze, compared, constant_maps = 0, list[str](), dict[str, int]()
+    without_gaze, compared, constant_maps = references.without_gaze, list[str](), dict[str, int]()
     for cases in predicted.maps:
         has_gaze = cases.has_gaze & cases.present.any(1)
         without_gaze += int((~has_gaze).sum())

@@ -228,10 +228,20 @@ class Run:
         return models.load(self.path / "model", given=given_of(self.config.model))[0].to(device)
 
     def dataset(self, split: str) -> GazeDataset:
-        """Make the data set of a split with the run's settings, without augmentation."""
+        """Make the data set of a split with the run's settings, without augmentation.
+
+        It keeps no images in memory: they are read once or twice, where training reads them every epoch.
+        """
         from radgaze.runs.data import dataset
 
-        return dataset(self.store, self.config, split)
+        config = replace(self.config, input=replace(self.config.input, cache=False))
+        return dataset(self.store, config, split)
+
+    def with_evidence(self, split: str) -> list[str]:
+        """Return the ids of a split's cases with gaze, boxes or regions, in the order of the store."""
+        cases = self.dataset(split)
+        chosen = cases.gazed | cases.marked
+        return [case_id for case_id, has in zip(cases.case_ids, chosen.tolist(), strict=True) if has]
 
     def batches(
         self, split: str, batch_size: int | None = None, case_ids: Sequence[str] | None = None

@@ -179,13 +179,13 @@ def _gelu_exact() -> Activation:
     def curve(m: Tensor, x: Tensor) -> Tensor:
         k = 1 / math.sqrt(2 * math.pi)
         square = x * x
-        return torch.exp(-0.5 * square) * torch.rsub(square, 2 * k, alpha=k) * m
+        return torch.exp(-0.5 * square) * (2 * k - k * square) * m
 
     def both(c: Tensor, m: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         k = 1 / math.sqrt(2 * math.pi)
         square = x * x
         phi = torch.mul(square, -0.5).exp_()
-        dx = phi.mul_(torch.rsub(square, 2 * k, alpha=k)).mul_(m)
+        dx = phi.mul_(square.mul_(-k).add_(2 * k)).mul_(m)
         return aten.gelu_backward(c, x, approximate="none"), dx
 
     return Activation("gelu", F.gelu, lambda g, x: aten.gelu_backward(g, x, approximate="none"), curve, both)

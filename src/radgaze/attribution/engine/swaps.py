@@ -34,6 +34,9 @@ MANY = 2**16
 PLACES = 2**15
 """Places of the images from which most convolutions give so many."""
 
+HEAVY = 2**18
+"""Weights of a dense convolution from which, with few places, they take the time, not the feature maps."""
+
 
 class Swaps:
     """Context manager in which modules of a model run in their faster way, within this capture alone.
@@ -83,6 +86,8 @@ class Swaps:
             return
         kinds = {each: kind for each in types if (kind := _kind_of(each)) is not None}
         self.normed = any(issubclass(kind, SwappedNorm) for kind in kinds.values())
+        if not self.many and any(_is_heavy(module, HEAVY) for module in parts):
+            return  # The first convolution would only set the layout of all that follow.
         for module in parts:
             kind = kinds.get(type(module))
             if kind is None or not _OWN.isdisjoint(module.__dict__):
@@ -138,7 +143,9 @@ class SwappedConv(Swap):
             return self.plainly(x)
         weight, bias = module.weight, module.bias
         if swaps.pass_.channels_last and x.device.type == "cpu":
-            x = x.contiguous(memory_format=torch.channels_last)
+            # Dense weights are put into order anew with each call, which takes longer for channels last.
+            heavy = _is_heavy(module, x.numel())
+            x = x.contiguous(memory_format=torch.contiguous_format if heavy else torch.channels_last)
         geometry = ([*module.stride], [*padding], [*module.dilation], module.groups)
         y: Tensor
         if swaps.many and swaps.normed and _gives_many(x, weight, geometry):
@@ -210,6 +217,16 @@ _OWN = {"forward", "_conv_forward"}
 
 _CONV, _CONV_FORWARD = nn.Conv2d.forward, nn.Conv2d._conv_forward
 _NORM, _GELU = nn.BatchNorm2d.forward, nn.GELU.forward
+
+
+def _is_heavy(module: nn.Module, weights: int) -> bool:
+    """Whether a module is a dense spatial convolution with more weights than that."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.groups == 1
+        and module.weight.numel() > weights
+        and module.kernel_size != (1, 1)
+    )
 
 
 def _kind_of(module: type) -> type[Swap] | None:

@@ -166,7 +166,8 @@ def load(run: Run, model: nn.Module, sample: Sample, options: AuditOptions, devi
     """
     side = run.config.input.size
     twins = confounders.twins_of(run, options.split, sample.case_ids)
-    total = len(run.dataset("train")) + sample.cases.height + len(sample.probed) + twins.height
+    gazed = run.with_evidence("train")
+    total = len(gazed) + sample.cases.height + len(sample.probed) + twins.height
     with progress("Gathering cases and gaze", total=total) as bar:
 
         def batches(case_ids: Sequence[str]) -> tuple[CaseBatch, ...]:
@@ -174,7 +175,7 @@ def load(run: Run, model: nn.Module, sample: Sample, options: AuditOptions, devi
             return tuple(_case_batch(model, batch.to(device)) for batch in _counted(stored, bar))
 
         every, probed = batches(sample.case_ids), batches(sample.probed)
-        training = _counted(run.batches("train", options.batch_size), bar)
+        training = _counted(run.batches("train", options.batch_size, gazed), bar)
         mean, cases_with_gaze = average_gaze(training, (side, side))
         images = {
             name: image for batch in every for name, image in zip(batch.case_ids, batch.images, strict=True)
