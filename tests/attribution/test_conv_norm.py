@@ -14,7 +14,7 @@ SIDES = {"few places": 3, "many places": 24}
 """Image sides with which the gradient at the convolution has fewer, or more, values than its weights."""
 
 
-def network(*, frozen: bool) -> nn.Module:
+def network(*, frozen: bool) -> nn.Sequential:
     model = randomised(
         nn.Sequential(
             nn.Conv2d(1, 6, 3, padding=1),
@@ -50,7 +50,7 @@ def test_gradients_match_finite_differences(where: str, training: bool, frozen: 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_no_copy_of_the_weights_is_kept_where_the_gradient_is_smaller(frozen: bool) -> None:
     model = network(frozen=frozen).eval()
-    weights = model[2].weight
+    weights = model.get_parameter("2.weight")
     kept: set[int] = set()
 
     def keep(tensor: Tensor) -> Tensor:

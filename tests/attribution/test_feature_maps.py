@@ -357,7 +357,8 @@ class Branches(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         one = self.one_flat(F.relu(self.one(images)))
         other = self.other_flat(F.relu(self.other(images)))
-        return self.head(torch.cat([one, other], 1).mean((2, 3)))
+        scores: Tensor = self.head(torch.cat([one, other], 1).mean((2, 3)))
+        return scores
 
 
 @pytest.mark.parametrize("name", ["cam", "grad_cam"])

@@ -128,10 +128,10 @@ def _frontier(start: Node | None, maps: dict[Node, Tensor]) -> tuple[list[tuple[
             continue
         ahead.extend((source, node) for source in before(node))
     # The strided shortcut of a residual block sees one place of maps of which its convolutions see all.
-    found = {_uncopied(node, maps) for node in dims}
-    if {_uncopied(node, maps) for node in seen_in_part} - found:
+    sources = {_uncopied(node, maps) for node in dims}
+    if {_uncopied(node, maps) for node in seen_in_part} - sources:
         raise UnpooledError(": the last ones have one place")
-    if flattened and len(found) > 1:
+    if flattened and len(sources) > 1:
         raise UnpooledError(": several branches flatten maps of their own")
     if not dims:
         raise UnpooledError(_but(tokens[-1]) if tokens else why)

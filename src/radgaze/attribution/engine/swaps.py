@@ -143,7 +143,7 @@ class SwappedConv(Swap):
             return self.plainly(x)
         weight, bias = module.weight, module.bias
         if swaps.pass_.channels_last and x.device.type == "cpu":
-            # Dense weights are put into order anew with each call, which takes longer for channels last.
+            # oneDNN reorders dense weights in each call, which takes longer for channels last.
             heavy = _is_heavy(module, x.numel())
             x = x.contiguous(memory_format=torch.contiguous_format if heavy else torch.channels_last)
         geometry = ([*module.stride], [*padding], [*module.dilation], module.groups)
