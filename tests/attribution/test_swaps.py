@@ -99,6 +99,42 @@ def during(model: Plain, do: Callable[[], object]) -> Tensor:
 # What is done meanwhile
 
 
+class Heavy(nn.Module):
+    """A convolution with fewer weights than inputs, and a dense one with more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.light = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(34))
+        self.heavy = nn.Sequential(nn.Conv2d(8, 256, 3, padding=1), nn.BatchNorm2d(256), nn.ReLU())
+        self.deep = nn.Conv2d(256, 256, 3, padding=1)
+        self.head = nn.Linear(256, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.deep(self.heavy(self.light(images))).mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize(("images", "light_is_last"), [(IMAGES, True), (IMAGES[:1, :, :68, :68], False)])
+def test_dense_convolutions_with_more_weights_than_inputs_keep_their_layout(
+    images: Tensor, light_is_last: bool
+) -> None:
+    model = randomised(Heavy()).float().eval()
+    assert model.deep.weight.numel() > swaps.HEAVY
+    last = dict[str, bool]()
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda module, inputs, y: last.update(
+            {name: y.is_contiguous(memory_format=torch.channels_last) and not y.is_contiguous()}
+        )
+
+    hooks = [each.register_forward_hook(note(name)) for name, each in model.named_modules() if name]
+    found = create("backprop", model, normalise="none")(images, 1)
+    assert (last["light.0"], last["heavy.0"], last["deep"]) == (light_is_last, False, False)
+    for hook in hooks:
+        hook.remove()
+    assert_close(found, gradient_map(model, images))
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_no_module_stays_swapped_after_an_exception(model: Plain, error: type[BaseException]) -> None:
     def fail() -> None:

@@ -35,7 +35,7 @@ PLACES = 2**15
 """Places of the images from which most convolutions give so many."""
 
 HEAVY = 2**18
-"""Weights of a dense convolution from which, with few places, they take the time, not the feature maps."""
+"""Number of weights from which, with few places, a dense convolution takes longest to order its weights."""
 
 
 class Swaps:
