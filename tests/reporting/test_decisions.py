@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from radgaze.evaluation.metrics.binary import positive_class
 from radgaze.evaluation.operating_points import operating_points
 from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics.policy import bootstrap
+from radgaze.evaluation.statistics.resampling import Floats
 from radgaze.reporting.comparison_tables import comparison_markdown
 from radgaze.reporting.groups import shown_groups
 from radgaze.reporting.sections import EvaluatedRun
@@ -54,6 +56,22 @@ def test_operating_points_are_those_of_scikit_learn_at_the_threshold_of_the_vali
             assert entry.value is not None
             assert entry.high is not None
             assert 0 <= entry.low <= entry.value <= entry.high <= 1
+
+
+def test_the_resamples_are_drawn_once_for_all_classes(tmp_path: Path) -> None:
+    table = FakeRun(tmp_path / "run").predictions()
+    resampling = bootstrap(table.filter(pl.col("split") == "test"), CLASSES, resamples=50, seed=0)
+    drawn = 0
+
+    class Counting:
+        def chunks(self) -> Iterator[Floats]:
+            nonlocal drawn
+            drawn += 1
+            return resampling.chunks()
+
+    together = operating_points(table, CLASSES, Counting())
+    assert drawn == 1
+    assert together == [operating_points(table, [name], resampling)[0] for name in CLASSES]
 
 
 def test_the_confusion_matrix_is_that_of_scikit_learn(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,32 +85,60 @@ def operating_points(
         resampling: Resampling of the test cases.
     """
     validate, test = (predictions.filter(pl.col("split") == split) for split in ("validate", "test"))
-    return [_point(name, validate, test, resampling) for name in classes]
+    decided = {name: _decide(name, validate, test) for name in classes}
+    statistics = {
+        (name, key): _share(part, whole)
+        for name, decisions in decided.items()
+        for key, (part, whole) in decisions.shares().items()
+    }
+    measured = estimates(statistics, test.height, resampling)  # at once: the resamples are drawn once
+    return [
+        decisions.point(name, {key: measured[name, key].summary((0, 1)) for key in decisions.shares()})
+        for name, decisions in decided.items()
+    ]
 
 
-def _point(name: str, validate: pl.DataFrame, test: pl.DataFrame, resampling: Resampling) -> OperatingPoint:
+@dataclass(frozen=True)
+class _Decisions:
+    """Test cases that have a class, (n,), and those for which it is predicted, (n,)."""
+
+    threshold: float
+    chosen: bool
+    has: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
+
+    def shares(self) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Each figure as a part of some cases, and these cases."""
+        has, predicted = self.has, self.predicted
+        return {
+            "sensitivity": (has & predicted, has),
+            "specificity": (~has & ~predicted, ~has),
+            "ppv": (has & predicted, predicted),
+            "npv": (~has & ~predicted, ~predicted),
+        }
+
+    def point(self, name: str, measured: Mapping[str, IntervalEstimate]) -> OperatingPoint:
+        has, predicted = self.has, self.predicted
+        return OperatingPoint(
+            name=name,
+            threshold=self.threshold,
+            chosen=self.chosen,
+            true_positive=int((has & predicted).sum()),
+            false_negative=int((has & ~predicted).sum()),
+            false_positive=int((~has & predicted).sum()),
+            true_negative=int((~has & ~predicted).sum()),
+            **measured,
+        )
+
+
+def _decide(name: str, validate: pl.DataFrame, test: pl.DataFrame) -> _Decisions:
     labels = validate[f"label_{name}"].to_numpy() > 0
     threshold = best_threshold(labels, validate[f"probability_{name}"].to_numpy())
-    has = test[f"label_{name}"].to_numpy() > 0
-    predicted = test[f"probability_{name}"].to_numpy() > threshold
-    shares = {
-        "sensitivity": (has & predicted, has),
-        "specificity": (~has & ~predicted, ~has),
-        "ppv": (has & predicted, predicted),
-        "npv": (~has & ~predicted, ~predicted),
-    }
-    measured = estimates(
-        {key: _share(part, whole) for key, (part, whole) in shares.items()}, test.height, resampling
-    )
-    return OperatingPoint(
-        name=name,
-        threshold=threshold,
+    return _Decisions(
+        threshold,
         chosen=bool(labels.any() and not labels.all()),
-        true_positive=int((has & predicted).sum()),
-        false_negative=int((has & ~predicted).sum()),
-        false_positive=int((~has & predicted).sum()),
-        true_negative=int((~has & ~predicted).sum()),
-        **{key: each.summary((0, 1)) for key, each in measured.items()},
+        has=test[f"label_{name}"].to_numpy() > 0,
+        predicted=test[f"probability_{name}"].to_numpy() > threshold,
     )
 
 
