@@ -53,6 +53,8 @@ OF_DEMO = ("baseline", "set1_guided", "set3_guided", "exchange", "exchange_guide
 
 FOUND = Path(__file__).parent / "results" / "reasons.json"
 
+MACHINES = "Runs were trained on AMD EPYC and on Intel Xeon processors; the last one is named below."
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -118,7 +120,7 @@ def run(
         f"confounder, mean over {MAPPED} test cases.",
         table(found, list(rows)),
         {"patients": PATIENTS, "test patients": TEST_PATIENTS, "strength": STRENGTH},
-        shares_and_reliance(found),
+        [*shares_and_reliance(found), MACHINES],
         runs=[
             {"world": world, "name": name, "seed": seed, **figures}
             for (world, name, seed), figures in sorted(found.items())

@@ -7,9 +7,10 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.phantom_methods import Method
-from benchmarks.reasons import PATIENTS, STRENGTH, TEST_PATIENTS, Cell, measured, published
+from benchmarks.reasons import MACHINES, PATIENTS, STRENGTH, TEST_PATIENTS, Cell, measured, published
 from benchmarks.reasons_table import BASELINE, CLEAN, table
 from benchmarks.results import Result
+from radgaze import experiments
 
 SEEDS = (101, 102, 103)
 """Development seeds: their phantoms serve this choice alone."""
@@ -47,6 +48,7 @@ def run(
         "the classification; the demo's is 0.1.",
         table(found, list(variants())),
         {"patients": PATIENTS, "test patients": TEST_PATIENTS, "strength": STRENGTH},
+        [MACHINES],
         runs=[
             {"world": world, "name": name, "seed": seed, **figures}
             for (world, name, seed), figures in sorted(found.items())
@@ -55,17 +57,22 @@ def run(
 
 
 def variants() -> dict[str, Method]:
-    """The variants by the name of their row."""
+    """The variants by the name of their row, each followed by its control."""
     rows = {name: Method(name, demo_gamma=True) for name in (BASELINE, "set3_guided")}
 
     def add(name: str, experiment: str, gamma: float = 0.1, **counterfactual: object) -> None:
-        rows[name] = Method(
-            experiment, {"objective": {"gamma": gamma}, "counterfactual": counterfactual}, demo_gamma=True
-        )
+        overrides = {"objective": {"gamma": gamma}, "counterfactual": counterfactual}
+        rows[name] = Method(experiment, overrides, demo_gamma=True)
+        control = {**overrides, "gaze": {"control": "shuffled"}}
+        rows[experiments.with_control(name, "shuffled")] = Method(experiment, control, demo_gamma=True)
 
     for threshold in (0.05, 0.1):
         add(f"exchange, threshold {threshold}", "exchange", threshold=threshold)
         add(f"exchange_guided, threshold {threshold}", "exchange_guided", threshold=threshold)
     add("exchange_guided, threshold 0.05, γ 0.3", "exchange_guided", 0.3, threshold=0.05)
     add("exchange_guided, threshold 0.05, share 0.5", "exchange_guided", threshold=0.05, share=0.5)
+    for threshold in (0.05, 0.2):
+        add(
+            f"exchange_guided, threshold {threshold}, own", "exchange_guided", threshold=threshold, keep="own"
+        )
     return rows
