@@ -105,11 +105,12 @@ def test_one_seed_of_the_faithful_protocol_has_the_papers_interval(tmp_path: Pat
 
 def test_the_page_of_the_faithful_protocol_lists_where_it_is_not_the_published_code(tmp_path: Path) -> None:
     found = grid(tmp_path, ["baseline"], [42], protocol="faithful")
-    shown = " ".join(unescape(written(found, tmp_path / "out", gone)).split())
+    page = written(found, tmp_path / "out", gone)
+    shown = " ".join(unescape(page).split())
     for entry in (*faithful.NOT_COPIED, *faithful.COPIED):
         for words in (entry.subject, entry.published, entry.here, entry.effect):
             assert words in shown
-    assert_accessible(written(found, tmp_path / "out", gone))
+    assert_accessible(page)
     honest = grid(tmp_path / "honest", ["baseline"], [42])
     assert 'id="protocol"' not in written(honest, tmp_path / "other", gone)
 
