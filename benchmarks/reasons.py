@@ -53,7 +53,7 @@ OF_DEMO = ("baseline", "set1_guided", "set3_guided", "exchange", "exchange_guide
 
 FOUND = Path(__file__).parent / "results" / "reasons.json"
 
-MACHINES = "Runs were trained on AMD EPYC and on Intel Xeon processors; the last one is named below."
+MACHINES = "The runs come from more than one kind of processor; the one named below is the last."
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,6 @@ RAW = {
     ("store/partial.py", "np.load"): 2,
     # Weights and checkpoints, each in a try that takes every exception.
     ("models/saved.py", "load_file"): 1,
-    ("models/saved.py", "safe_open"): 1,
     ("models/weight_files.py", "load_file"): 1,
     ("models/weight_files.py", "torch.load"): 1,
     ("training/checkpoints.py", "torch.load"): 1,

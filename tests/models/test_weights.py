@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from radgaze.errors import UserError
-from radgaze.models import ModelConfig, create, load, load_classes, save, saved
+from radgaze.models import ModelConfig, create, load, save
 from radgaze.models.unet import Classifier, UNet
 
 ENCODER = "tu-test_efficientnet"
@@ -130,14 +130,8 @@ def test_broken_weights_are_refused_and_named(folder: Path) -> None:
     whole = (folder / WEIGHTS).read_bytes()
     for broken in (b"", b"0" * 1000, whole[:50], whole[: len(whole) // 2]):
         (folder / WEIGHTS).write_bytes(broken)
-        for read in (load, load_classes):
-            with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
-                read(folder)
-
-
-def test_classes_are_read_without_making_the_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved, "create", None)
-    assert load_classes(folder) == CLASSES
+        with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+            load(folder)
 
 
 def test_weights_of_another_network_are_refused_and_named(folder: Path) -> None:

@@ -93,7 +93,9 @@ def operating_points(
     }
     measured = estimates(statistics, test.height, resampling)  # at once: the resamples are drawn once
     return [
-        decisions.point(name, {key: measured[name, key].summary((0, 1)) for key in decisions.shares()})
+        decisions.point(
+            name, {key: each.summary((0, 1)) for (owner, key), each in measured.items() if owner == name}
+        )
         for name, decisions in decided.items()
     ]
 
