@@ -4,6 +4,7 @@ Each process has one thread: small networks gain nothing from two, and are much 
 SIGINT is restored: a shell ignores it in background processes, and so in all processes that the tests start.
 The modules that read images are imported once for the few hundred pools of workers that the tests start.
 The files that take longest come first, else one process would be busy with them when the other is done.
+Figures are written with fewer pixels, and nothing waits until the disk has what was written.
 Messages are shown as on the command line.
 """
 
@@ -47,4 +48,14 @@ def _messages() -> Iterator[None]:
     from radgaze.console import messages
 
     with messages():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_writing() -> Iterator[None]:
+    from radgaze.reporting import style
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style.save.__kwdefaults__, "dpi", 60)
+        patch.setattr(os, "fsync", lambda _: None)
         yield

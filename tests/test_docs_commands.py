@@ -91,6 +91,7 @@ def _cells(line: str) -> list[str]:
     return line.split(",")
 
 
+@pytest.mark.slow
 def test_the_tutorial_from_a_table_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -253,22 +253,45 @@ def commands(folder: Path) -> dict[str, Sequence[str]]:
     }
 
 
+QUICK_ONES = (
+    "help",
+    "help of prepare",
+    "help of the source",
+    "help of train",
+    "prepare",
+    "count",
+    "count of test",
+)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """The commands before the first training, which take seconds."""
+    folder = tmp_path_factory.mktemp("every_kind")
+    return ran(folder, {name: commands(folder)[name] for name in QUICK_ONES})
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """All commands, run once."""
     folder = tmp_path_factory.mktemp("every_kind")
+    return ran(folder, commands(folder))
+
+
+def ran(folder: Path, given: Mapping[str, Sequence[str]]) -> Done:
+    """Run commands of a copy of radgaze with the new things."""
     package = folder / "src" / "radgaze"
     shutil.copytree(Path(radgaze.__file__).parent, package)  # with the compiled files of what stays the same
     add_toys(package)
     draw_images(folder)
-    (folder / "commands.json").write_text(json.dumps(commands(folder)))
-    ran = processes.python(
+    (folder / "commands.json").write_text(json.dumps(given))
+    process = processes.python(
         *(SCRIPT, str(folder / "commands.json"), str(folder / "done.json")),
         folder=folder,
         path=str(package.parent),
         environment={"COLUMNS": "250"},
     )
-    assert ran.returncode == 0, ran.stderr
+    assert process.returncode == 0, process.stderr
     written = json.loads((folder / "done.json").read_text())
     assert written["file"] == str(package / "cli" / "__init__.py")
     return Done(folder, {name: Command(**command) for name, command in written["done"].items()})
@@ -289,23 +312,27 @@ def column(table: str, row: str, heading: str) -> str:
     return cells(found)[cells(lines[headings]).index(heading)]
 
 
-def test_the_source_is_listed_and_explained_and_its_cases_are_those_of_the_store(done: Done) -> None:
-    assert re.search(r"gazed +images with fixations\n", done.out("help of prepare"))
-    shown = " ".join(done.out("help of the source").split())
+def test_the_source_is_listed_and_explained_and_its_cases_are_those_of_the_store(begun: Done) -> None:
+    assert re.search(r"gazed +images with fixations\n", begun.out("help of prepare"))
+    shown = " ".join(begun.out("help of the source").split())
     assert "--looks CSV table of fixations with the columns image, x, y and seconds (required)" in shown
-    assert f"{CASES} cases, {CASES} readings, {3 * CASES} fixations" in done.out("prepare")
-    assert json.loads(done.text("store", "manifest.json"))["source"] == "gazed"
+    assert f"{CASES} cases, {CASES} readings, {3 * CASES} fixations" in begun.out("prepare")
+    assert json.loads(begun.text("store", "manifest.json"))["source"] == "gazed"
+
+
+def test_the_verb_is_listed_and_counts_the_cases(begun: Done) -> None:
+    assert re.search(r"count +print the number of cases\n", begun.out("help"))
+    assert begun.out("count") == f"{CASES}\n"
+    assert begun.out("count of test") == f"{OF_TEST}\n"
+
+
+def test_the_experiment_is_listed(begun: Done) -> None:
+    assert re.search(r"Experiments: [\w, ]*\btoy\b", " ".join(begun.out("help of train").split()))
+
+
+@pytest.mark.slow
+def test_the_experiment_gives_the_settings_of_the_run(done: Done) -> None:
     assert "from a store of 48 cases of “gazed”" in done.words("one", "report.html")
-
-
-def test_the_verb_is_listed_and_counts_the_cases(done: Done) -> None:
-    assert re.search(r"count +print the number of cases\n", done.out("help"))
-    assert done.out("count") == f"{CASES}\n"
-    assert done.out("count of test") == f"{OF_TEST}\n"
-
-
-def test_the_experiment_is_listed_and_gives_the_settings_of_the_run(done: Done) -> None:
-    assert re.search(r"Experiments: [\w, ]*\btoy\b", " ".join(done.out("help of train").split()))
     config = yaml.safe_load(done.text("one", "config.yaml"))
     assert config["experiment"] == "toy"
     assert config["model"]["architecture"] == "two_layers"
@@ -314,6 +341,7 @@ def test_the_experiment_is_listed_and_gives_the_settings_of_the_run(done: Done) 
     assert read_results(done.folder / "one").experiment == "toy"
 
 
+@pytest.mark.slow
 def test_the_architecture_is_trained_and_named_on_the_pages(done: Done) -> None:
     assert "two_layers has its own encoder" in done.commands["train"].err
     assert "Starting weights" not in done.words("one", "report.html")  # its encoder has none
@@ -322,10 +350,12 @@ def test_the_architecture_is_trained_and_named_on_the_pages(done: Done) -> None:
         assert "A network of two layers trained to distinguish high and low" in done.words(*page)
 
 
+@pytest.mark.slow
 def test_an_edge_is_refused_for_an_architecture_that_does_not_provide_its_map(done: Done) -> None:
     assert "plain has no mask for the edge mask_gaze" in done.refusal("train without a mask")
 
 
+@pytest.mark.slow
 def test_the_generator_and_the_distance_are_trained_with_and_shown(done: Done) -> None:
     for run in ("one", "two"):
         history = pl.read_csv(done.folder / run / "history.csv")
@@ -339,6 +369,7 @@ def test_the_generator_and_the_distance_are_trained_with_and_shown(done: Done) -
     assert "Squared gradient" in done.words("compared", "index.html")
 
 
+@pytest.mark.slow
 def test_the_term_is_trained_with_and_told(done: Done) -> None:
     for run in ("one", "two"):
         (term,) = pl.read_csv(done.folder / run / "history.csv")["train/calm"].to_list()
@@ -348,6 +379,7 @@ def test_the_term_is_trained_with_and_told(done: Done) -> None:
         assert "calm 0.10" in words
 
 
+@pytest.mark.slow
 def test_a_conditional_generator_is_offered_by_the_networks_that_it_applies_to(done: Done) -> None:
     table = done.out("audit")
     for name in METHODS.split(","):
@@ -361,6 +393,7 @@ def test_a_conditional_generator_is_offered_by_the_networks_that_it_applies_to(d
     }
 
 
+@pytest.mark.slow
 def test_a_conditional_generator_is_refused_with_its_reason_by_the_others(done: Done) -> None:
     said = done.refusal("audit refused")
     assert said.endswith("the method with_class_maps does not apply: the model gives no class maps\n")
@@ -386,6 +419,7 @@ def heatmap_agreement(run: Path, metric: str) -> float:
     return value
 
 
+@pytest.mark.slow
 def test_the_metric_is_in_every_table_and_figure_under_its_own_heading(done: Done) -> None:
     scores = pl.read_parquet(done.folder / "one" / "agreement.parquet").filter(map="heatmap")
     for heading, name in (
@@ -413,6 +447,7 @@ def test_the_metric_is_in_every_table_and_figure_under_its_own_heading(done: Don
         assert any("peak distance" in text for text in done.drawn(command)), command
 
 
+@pytest.mark.slow
 def test_the_baseline_map_has_its_row_in_every_table_and_figure(done: Done) -> None:
     scores = pl.read_parquet(done.folder / "one" / "agreement.parquet").filter(map="middle")
     assert len(scores) == OF_TEST
@@ -428,6 +463,7 @@ def test_the_baseline_map_has_its_row_in_every_table_and_figure(done: Done) -> N
     assert "middle of the image" in done.drawn("audit")
 
 
+@pytest.mark.slow
 def test_the_aspect_has_its_section_figure_verdict_and_values(done: Done) -> None:
     page = done.text("audited", "audit.html")
     section = re.search(r'<h2 id="brightness">Is it bright\?</h2>.*?(?=<h2)', page, re.S)
@@ -449,6 +485,7 @@ def test_the_aspect_has_its_section_figure_verdict_and_values(done: Done) -> Non
         assert column(table, method, "brightness").startswith("too few patients")
 
 
+@pytest.mark.slow
 def test_the_section_stands_at_its_place_with_its_content(done: Done) -> None:
     page = done.text("one", "report.html")
     assert_self_contained(page)

@@ -24,7 +24,8 @@ def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebook
     return client.execute()
 
 
-@pytest.mark.parametrize("name", ["quickstart.ipynb", pytest.param("reliance.ipynb", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart.ipynb", "reliance.ipynb"])
 def test_a_notebook_runs(name: str, tmp_path: Path) -> None:
     notebook = nbformat.read(EXAMPLES / name, as_version=4)
     if name == "quickstart.ipynb":

@@ -27,6 +27,7 @@ NAMES = tuple(
 FEW: dict[str, dict[str, Any]] = {"smooth_grad": {"samples": 2}, "integrated_gradients": {"steps": 3}}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(2 * SECONDS)
 def test_gradients_of_two_processes_equal_those_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,8 @@ from tests.attribution.finite_differences import assert_heatmap_loss_is_exact
 from tests.attribution.networks import randomised
 
 
-@pytest.mark.parametrize("training", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [False, True])
 def test_efficientnet_unet_matches_finite_differences(training: bool) -> None:
     torch.manual_seed(4)
     model = models.create(models.ModelConfig(weights="none", dropout=0.0), 3)

@@ -143,8 +143,15 @@ def test_gates_can_be_held_however_they_are_written(scale: str) -> None:
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("gates", ["plain", "held"])
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("gates", "training"),
+    [
+        ("plain", False),
+        ("held", True),
+        pytest.param("plain", True, marks=pytest.mark.slow),
+        pytest.param("held", False, marks=pytest.mark.slow),
+    ],
+)
 def test_mobilenet_with_hard_gates_can_be_trained_through(gates: str, training: bool) -> None:
     """Hardswish, ReLU and squeeze-and-excitation by hardsigmoid, as MobileNetV3 has them."""
     torch.manual_seed(0)

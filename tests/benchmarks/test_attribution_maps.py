@@ -11,10 +11,10 @@ from benchmarks.results import Cell
 
 from tests.benchmarks.cells import number
 
+pytestmark = pytest.mark.slow
 
-@pytest.fixture(
-    scope="module", params=["test_resnet", pytest.param("test_efficientnet", marks=pytest.mark.slow)]
-)
+
+@pytest.fixture(scope="module", params=["test_resnet", "test_efficientnet"])
 def rows(request: pytest.FixtureRequest) -> Sequence[dict[str, Cell]]:
     return run(images=2, batch=2, side=96, threads=1, networks=[request.param]).rows
 

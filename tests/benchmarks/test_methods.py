@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from benchmarks.methods import PLAIN, Step, made_batch, run
 
@@ -10,6 +11,7 @@ from radgaze import experiments
 TINY = {"encoder": "tu-test_efficientnet", "size": 64}
 
 
+@pytest.mark.slow
 def test_each_method_has_a_row_with_its_ratio_to_the_plain_step() -> None:
     result = run(batch=2, repeats=1, threads=1, **TINY)  # type: ignore[arg-type]  # of two types
     family = [each.name for each in experiments.catalogue() if each.family == "Comparison"]

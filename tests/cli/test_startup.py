@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -144,32 +145,27 @@ def test_a_mistake_that_needs_no_torch_is_told_before_it_is_imported(
     assert imported == []
 
 
-def imported_by(module: str, among: tuple[str, ...]) -> list[str]:
-    code = f"import sys, {module}; print([name for name in {among!r} if name in sys.modules])"
+def imported_by(modules: Sequence[str], among: tuple[str, ...]) -> dict[str, list[str]]:
+    """Those of some modules that are there once each of others is imported, one after the other."""
+    code = (
+        "import importlib, json, sys; print(json.dumps({each: importlib.import_module(each) and "
+        f"[name for name in {among!r} if name in sys.modules] for each in {tuple(modules)!r}}}))"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    names: list[str] = json.loads(shown.replace("'", '"'))
+    names: dict[str, list[str]] = json.loads(shown)
     return names
 
 
-@pytest.mark.parametrize(
-    "module", ["radgaze", "radgaze.runs.run", "radgaze.training.train", "radgaze.models"]
-)
-def test_what_opens_a_run_or_begins_a_training_imports_no_torch(module: str) -> None:
-    assert imported_by(module, SLOW) == []
+def test_what_opens_a_run_or_begins_a_training_imports_no_torch() -> None:
+    modules = ("radgaze", "radgaze.runs.run", "radgaze.training.train", "radgaze.models")
+    assert imported_by(modules, SLOW) == {each: [] for each in modules}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "radgaze.attribution",
-        "radgaze.objectives.triangle",
-        "radgaze.store.dataset",
-        "radgaze.evaluation.maps",
-    ],
-)
-def test_what_needs_torch_alone_imports_neither_its_compiler_nor_the_encoders_nor_lightning(
-    module: str,
-) -> None:
+def test_what_needs_torch_alone_imports_neither_its_compiler_nor_the_encoders_nor_lightning() -> None:
     """torchvision imports torch's compiler, and with it SymPy; timm and Lightning import torchvision."""
     slow = ("torch._dynamo", "sympy", "torchvision", "timm", "segmentation_models_pytorch", "lightning")
-    assert imported_by(module, ("torch", *slow)) == ["torch"]
+    modules = (
+        *("radgaze.attribution", "radgaze.objectives.triangle"),
+        *("radgaze.store.dataset", "radgaze.evaluation.maps"),
+    )
+    assert imported_by(modules, ("torch", *slow)) == {each: ["torch"] for each in modules}

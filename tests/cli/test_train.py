@@ -42,8 +42,14 @@ def test_no_verb_knows_abbreviations(arguments: list[str], capsys: pytest.Captur
     assert main(arguments) == 2
 
 
-@pytest.mark.parametrize("protocol", ["honest", "faithful"])
-@pytest.mark.parametrize("experiment", ["set3_guided", "no_decoder"])
+@pytest.mark.parametrize(
+    ("experiment", "protocol"),
+    [
+        ("set3_guided", "faithful"),
+        *(pytest.param(each, "honest", marks=pytest.mark.slow) for each in ("set3_guided", "no_decoder")),
+        pytest.param("no_decoder", "faithful", marks=pytest.mark.slow),
+    ],
+)
 def test_the_experiment_counts_wherever_it_is_named(experiment: str, protocol: str, tmp_path: Path) -> None:
     wanted = settings.resolve(experiment, protocol=protocol)
     part = tmp_path / "part.yaml"

@@ -78,6 +78,7 @@ def test_a_run_is_evaluated_and_reported(folder: Path, capsys: pytest.CaptureFix
     assert shown.rstrip().endswith(str(run / "report.html"))
 
 
+@pytest.mark.slow
 def test_a_run_that_reads_gaze_is_evaluated_and_reported(folder: Path) -> None:
     run = folder / "temporal"
     assert main(["evaluate", str(run), "--resamples", "50"]) == 0

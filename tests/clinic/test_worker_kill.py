@@ -34,6 +34,7 @@ def run(killer: Killer, step: int, **arguments: object) -> str:
     return killer.stdout.readline().strip()
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_step_beside_a_pacs_loses_and_repeats_nothing(killer: Killer, tmp_path: Path) -> None:
     for step in count():
         with served(FakePacs()) as pacs:

@@ -34,7 +34,7 @@ def test_no_items_need_no_workers() -> None:
     assert list(isolated(operator.neg, [], workers=2)) == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_what_kills_hangs_or_fails_costs_only_its_item(workers: int) -> None:
     deeds = {
         "__import__('os')._exit(0)": "timeout",  # pebble takes it for a worker that has done its work

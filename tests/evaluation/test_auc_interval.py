@@ -180,6 +180,7 @@ def misses(*, several: bool, value: float, trials: int = 600) -> tuple[float, fl
     return tuple(missed.mean(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("value", [0.85, 0.95])
 def test_the_interval_of_an_auc_near_one_covers_it_as_often_as_it_says(several: bool, value: float) -> None:

@@ -35,6 +35,7 @@ def drawn(name: str, patients: int, several: bool, random: np.random.Generator) 
     return np.where(random.random(len(who)) < 0.5, shared, draw(random, who.shape)), who, truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("name", FIGURES)
 def test_intervals_of_ten_patients_cover_the_truth_nearly_as_often_as_they_say(

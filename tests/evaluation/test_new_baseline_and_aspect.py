@@ -65,6 +65,8 @@ write_audit_markdown(found.results, out / "a", "run")
 write_audit_page(PageRun(out / "page"), out / "a", found.results)
 """
 
+pytestmark = pytest.mark.slow
+
 
 def example(of: str) -> str:
     """The code that CONTRIBUTING shows in the paragraph of that name."""

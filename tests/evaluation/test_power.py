@@ -72,6 +72,7 @@ def test_power_at_the_detectable_difference_is_that_of_studies_drawn_one_by_one(
     assert np.mean(np.abs(figures.mean(1)) > q) == pytest.approx(0.8, abs=0.035)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "s"), [(3, 0.015), (5, 0.03)])
 def test_predicted_power_is_that_of_simulated_differences_of_aucs(k: int, s: float) -> None:
     _, pilot = studies(seeds=k, s=s, cases=200, gain=0.0, trials=150)

@@ -34,6 +34,7 @@ def test_a_constant_has_no_rank_correlation_also_in_a_single_resample() -> None:
     assert np.isnan(found[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patients", [10, 20, 60])
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 def test_percentiles_of_the_bootstrap_cover_the_rank_correlation_of_few_patients(

@@ -31,6 +31,7 @@ def seeds(rng: np.random.Generator, k: int, tau: float, *, shared: bool, cases: 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("s", [0.0, 0.015, 0.04])
 @pytest.mark.parametrize("k", [3, 5, 10])
 def test_interval_of_a_difference_of_aucs_misses_0_no_oftener_than_it_says_where_nothing_differs(
@@ -120,11 +121,13 @@ def folds(repetitions: int) -> list[list[int]]:
     return [[p for p in everyone if split[p] == "test"] for split in splits]
 
 
+@pytest.mark.slow
 def test_interval_of_repeated_folds_covers_the_truth_as_patients_are_drawn_together() -> None:
     assert 0.88 <= covered(folds(4), 0.02, together=True) <= 1  # 95%, of 100 trials: ± 4%
     assert covered(folds(4), 0.02, together=False) < 0.8  # twenty test sets, but only a hundred patients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [3, 10])
 def test_interval_over_splits_that_share_some_test_patients_covers_the_truth(k: int) -> None:
     rng = np.random.default_rng(6)

@@ -43,6 +43,7 @@ run(config_file=inference, dataset_dir=images, output_file=out)
 """
 
 
+@pytest.mark.slow
 def test_monai_runs_a_bundle_in_a_process_without_radgaze(run: Run, archive: Path, tmp_path: Path) -> None:
     bundle = export(run, ExportOptions(to="monai", out=tmp_path / "bundle")).path
     (tmp_path / "images").mkdir()

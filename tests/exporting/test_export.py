@@ -167,8 +167,12 @@ OTHERS: dict[str, tuple[str, dict[str, Any], str, str]] = {
 @pytest.mark.parametrize(
     ("name", "to"),
     [
-        *((name, "torchscript") for name in OTHERS if name != "vit"),
-        pytest.param("vit", "torchscript", marks=pytest.mark.slow),
+        ("no_decoder", "torchscript"),
+        *(
+            pytest.param(name, "torchscript", marks=pytest.mark.slow)
+            for name in OTHERS
+            if name != "no_decoder"
+        ),
         *(pytest.param(name, "onnx", marks=pytest.mark.slow) for name in OTHERS),
     ],
 )
@@ -186,7 +190,7 @@ def test_other_networks_are_exported(name: str, to: str, store: Store, tmp_path:
     ("rule", "heatmap", "to"),
     [
         ("mean", "guided_backprop", "torchscript"),
-        ("majority", "none", "torchscript"),
+        pytest.param("majority", "none", "torchscript", marks=pytest.mark.slow),
         pytest.param("mean", "guided_backprop", "onnx", marks=pytest.mark.slow),
         pytest.param("majority", "grad_cam", "onnx", marks=pytest.mark.slow),
     ],

@@ -23,6 +23,7 @@ def test_spoilt_inputs_are_read_or_refused(kind: str, tmp_path: Path) -> None:
     assert tally.outcomes["refused"] > 0
 
 
+@pytest.mark.slow
 def test_a_death_a_hang_and_an_exception_are_faults_with_their_number_and_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -277,6 +277,7 @@ def _process(rank: int, folder: str, cases: ExchangeCases, parts: list[list[int]
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_processes_with_parts_of_a_batch_exchange_as_one_with_the_whole(tmp_path: Path) -> None:
     cases = cases_of(9)
     parts = [[0, 1, 2, 3, 4], [5, 6, 7, 8]]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from radgaze.reporting import fonts
 from radgaze.reporting.case_panels import Panel, mosaic
-from radgaze.reporting.style import canvas, save, styled
+from radgaze.reporting.style import DPI, canvas, save, styled
 
 SHIPPED = font_manager.findfont("DejaVu Sans")
 STIX = font_manager.findfont("STIXGeneral")
@@ -65,7 +65,7 @@ def test_the_sheet_of_one_map_a_row_shows_its_whole_legend_and_every_label(tmp_p
     panel = Panel("Grad-CAM", np.zeros((336, 336, 3), dtype=np.uint8))
     many = "\n".join(f"a finding with a long name, number {k} 0.50" for k in range(25))
     figure = mosaic([(many, [panel]), ("maps of\nfinding", [panel])])
-    path = save(figure, tmp_path / "sheet.png")
+    path = save(figure, tmp_path / "sheet.png", dpi=DPI)
     width, height = Image.open(path).size
     boxes = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text()]
     assert all(box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height for box in boxes)

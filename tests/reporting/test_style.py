@@ -40,7 +40,7 @@ def curves_and_picture() -> Figure:
 def test_a_file_has_the_pixels_and_the_size_in_inches_of_matplotlibs_and_no_more_bytes(
     tmp_path: Path,
 ) -> None:
-    ours, theirs = save(curves_and_picture(), tmp_path / "a.png"), BytesIO()
+    ours, theirs = save(curves_and_picture(), tmp_path / "a.png", dpi=DPI), BytesIO()
     with styled():
         curves_and_picture().savefig(theirs, format="png", dpi=DPI)
     with Image.open(ours) as found, Image.open(theirs) as expected:

@@ -372,7 +372,7 @@ WRITING = {
 }
 
 
-@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("fault", [errno.ENOSPC, pytest.param(errno.EROFS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("verb", WRITING)
 def test_a_disk_that_cannot_be_written_is_a_line_in_every_verb(
     verb: str, fault: int, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

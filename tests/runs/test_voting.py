@@ -136,10 +136,16 @@ def test_a_vote_is_evaluated_explained_and_compared_like_a_run(
     assert "The runs that vote" in page
     assert "seed1 (baseline, seed 1), seed2 (baseline, seed 2) and seed3 (baseline, seed 3)" in page
     assert str(tmp_path) not in page
-    capsys.readouterr()
-    others = [*words[:1], str(out)]
+
+
+@pytest.mark.slow
+def test_a_vote_is_compared_with_a_run(runs: list[Run], tmp_path: Path) -> None:
+    out, words = tmp_path / "vote", [str(run.path) for run in runs]
+    assert main(["vote", *words, "--out", str(out), "--resamples", "50", "--device", "cpu"]) == 0
     main(["evaluate", words[0], "--resamples", "50", "--device", "cpu"])
-    assert main(["compare", *others, "--out", str(tmp_path / "compared"), "--resamples", "50"]) == 0
+    assert (
+        main(["compare", words[0], str(out), "--out", str(tmp_path / "compared"), "--resamples", "50"]) == 0
+    )
     assert f"\n{out.name},auc," in (tmp_path / "compared" / "compare.csv").read_text()  # by its folder
 
 

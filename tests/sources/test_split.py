@@ -126,12 +126,17 @@ def of_classes_large_and_tiny(seed: int) -> tuple[list[int], list[str]]:
 @pytest.mark.parametrize(
     ("make", "share"),
     [
-        (real_like, 0.1),
-        (several_each, 0.1),
         (in_several_classes, 0.1),
-        (with_very_many_images, 0.1),
-        (of_tiny_classes, 0.2),
-        (of_classes_large_and_tiny, 0.1),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                (real_like, 0.1),
+                (several_each, 0.1),
+                (with_very_many_images, 0.1),
+                (of_tiny_classes, 0.2),
+                (of_classes_large_and_tiny, 0.1),
+            )
+        ),
     ],
 )
 def test_a_patients_chance_is_the_share_whatever_its_cases_are(

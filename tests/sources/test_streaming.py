@@ -34,7 +34,7 @@ def written(seed: int, records: int) -> tuple[bytes, list[tuple[str | int | None
     return draw.choice([b"", b"\xef\xbb\xbf"]) + text.getvalue().encode(), held
 
 
-@pytest.mark.parametrize("block", [1, 7, 64, 2**21])
+@pytest.mark.parametrize("block", [pytest.param(1, marks=pytest.mark.slow), 7, 64, 2**21])
 def test_records_and_their_lines_are_the_same_wherever_a_file_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:

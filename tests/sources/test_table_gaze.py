@@ -81,7 +81,9 @@ def looped(folder: Path) -> tuple[list[Reading], list[Fixation], list[tuple[str,
     return readings, fixations, off, sum(map(len, of_case[f"i{CASES}"].values()))
 
 
-@pytest.mark.parametrize(("block", "rows"), [(2**21, 2**16), (100, 16), (300, 3)])
+@pytest.mark.parametrize(
+    ("block", "rows"), [(2**21, 2**16), (100, 16), pytest.param(300, 3, marks=pytest.mark.slow)]
+)
 def test_readings_are_what_a_loop_over_all_fixations_finds(
     folder: Path, monkeypatch: pytest.MonkeyPatch, block: int, rows: int
 ) -> None:

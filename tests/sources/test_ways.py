@@ -85,7 +85,11 @@ def merge(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("source", "options", "rejected"),
     [
-        (reflacx, ["--gaze.unit", "degrees", "--gaze.sigma", "1"], "discarded_reading"),
+        pytest.param(
+            *(reflacx, ["--gaze.unit", "degrees", "--gaze.sigma", "1"], "discarded_reading"),
+            marks=pytest.mark.slow,
+            id="reflacx",
+        ),
         pytest.param(gazesearch, FOLDS, None, marks=pytest.mark.slow, id="gazesearch"),  # `merge` begins so
         (table, [*FOLDS, "--gaze.boxes", "attention"], "unreadable_mask"),
         (merge, FOLDS, None),

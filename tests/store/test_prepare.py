@@ -285,7 +285,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_preparation_goes_on_where_it_was_and_gives_the_same_bytes(
     tmp_path: Path, how: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from tests.training.conftest import Configure
     ("experiment", "generator"),
     [
         pytest.param("self_transfer", "pylon", marks=pytest.mark.slow),
-        ("self_transfer_gaze", "pylon"),
+        pytest.param("self_transfer_gaze", "pylon", marks=pytest.mark.slow),
         ("chexnet", "cam"),
     ],
 )

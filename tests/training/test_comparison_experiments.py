@@ -63,7 +63,13 @@ def test_it_trains_and_every_term_moves_the_network(name: str, config: Configure
         assert (history[f"train/{term}"] > 0).all(), term
 
 
-@pytest.mark.parametrize("name", ["icasc_gaze", "background", "harmonization", "res"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "background",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("icasc_gaze", "harmonization", "res")),
+    ],
+)
 def test_it_trains_in_half_precision(name: str, config: Configure, tmp_path: Path) -> None:
     trainer = {"max_epochs": 1, "precision": "bf16-mixed"}
     history = train(config(name, input={"size": 64}, trainer=trainer), tmp_path / name).history()

@@ -84,6 +84,7 @@ def test_the_map_that_a_model_reads_is_that_of_the_control(config: Configure, st
     assert not torch.equal(frames, truth)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_a_control_resumes_to_the_same_bytes(
     config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def test_predictions_are_of_image_and_gaze_and_without_gaze_of_the_image_alone(r
         without_gaze(empty)
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_with_gaze_and_without_and_the_pages_say_which(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

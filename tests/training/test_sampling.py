@@ -163,6 +163,7 @@ def partly(config: Configure, partial: Store, **overrides: object) -> Config:
     return wanted
 
 
+@pytest.mark.slow
 def test_a_run_with_gaze_for_a_tenth_trains_evaluates_and_reports(
     config: Configure, partial: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,10 +32,13 @@ def predictions(run: Run) -> bytes:
     return (run.path / "predictions.parquet").read_bytes()
 
 
-def test_one_seed_gives_one_result_whatever_the_number_of_workers(config: Configure, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_one_seed_gives_one_result_whatever_the_number_of_workers(
+    workers: int, config: Configure, tmp_path: Path
+) -> None:
     runs = [
-        train(config(input={"augment": True}, trainer={"workers": workers}), tmp_path / str(workers))
-        for workers in (0, 2)
+        train(config(input={"augment": True}, trainer={"workers": each}), tmp_path / str(place))
+        for place, each in enumerate((0, workers))
     ]
     assert predictions(runs[0]) == predictions(runs[1])
     other = train(config(input={"augment": True}, seed=43), tmp_path / "other")

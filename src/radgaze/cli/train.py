@@ -36,7 +36,7 @@ def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
     from radgaze.runs.config import Config
 
     _add_fields(parser)
-    parser.set_section(leaves(Config, _defaults(arguments)))
+    parser.set_section(leaves(Config, _defaults(parser, arguments)))
     names = ", ".join(experiments.names())
     parser.usage = "radgaze train --experiment NAME --data STORE --out RUN [--FIELD VALUE ...]"
     parser.description = f"{HELP} Experiments: {names}. Any field of a run's config.yaml can be given."
@@ -58,17 +58,19 @@ def _add_fields(parser: Parser) -> None:
             action.help = SUPPRESS
 
 
-def _defaults(arguments: Sequence[str]) -> dict[str, object]:
+def _defaults(parser: Parser, arguments: Sequence[str]) -> dict[str, object]:
     """The defaults of the fields: those of the given experiment and protocol, or of the run to resume.
 
     The arguments are parsed once without these defaults, so that experiment and protocol are those that the
     run will record, whether they are given on the command line or in a file given as --config.
+
+    Args:
+        parser: The verb's parser, whose fields have no experiment's defaults yet.
+        arguments: The arguments of the command line.
     """
-    first = Parser(prog="radgaze train")
-    _add_fields(first)
     rest = [a for a in arguments if not re.fullmatch(r"-h|--([\w.]+\.)?help|--print_config.*", a)]
     try:
-        named = first.parse_args(rest[rest.index("train") + 1 :] if "train" in rest else rest)
+        named = parser.parse_args(rest[rest.index("train") + 1 :] if "train" in rest else rest)
     except UserError:
         return {}  # the final parser reports the same mistake
     if named.resume is not None:
@@ -76,7 +78,7 @@ def _defaults(arguments: Sequence[str]) -> dict[str, object]:
 
         return dict(settings.to_dict(settings.read(Path(named.resume) / "config.yaml")))
     loaded = experiments.load(named.experiment, named.protocol)
-    unchanged = named.model.encoder == first.get_defaults().model.encoder
+    unchanged = named.model.encoder == parser.get_defaults().model.encoder
     return experiments.for_encoder(loaded, None if unchanged else named.model.encoder)
 
 

@@ -182,6 +182,7 @@ class Levels(nn.Module):
         return features
 
 
+@pytest.mark.slow
 def test_maps_of_discs_grow_to_their_edges() -> None:
     """Maps that are highest in the middle of bright discs, and too small, fit after the walk."""
     draw = np.random.default_rng(0)

@@ -138,7 +138,7 @@ def test_every_figure_is_there_and_shows_something(folder: Path, page: str) -> N
     }
     for name in names:
         with Image.open(figures / name) as image:
-            assert min(image.size) > 300
+            assert min(image.size) > 1.8 * image.info["dpi"][0]
             assert np.asarray(image.convert("L")).std() > 2
 
 
