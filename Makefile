@@ -55,7 +55,7 @@ test: $(READY)    ## the tests, except the slow ones, file by file on two cores 
 	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## the tests marked slow
-	$(BIN)/python -m pytest -m "slow and not clinic"
+	$(BIN)/python -m pytest -m "slow and not clinic" --numprocesses $(TESTERS) --dist loadfile --timeout 900
 
 zoo: $(READY)     ## heatmaps of networks of timm, torchvision, smp, MONAI… against autograd: make zoo ONLY="densenet and training"
 	$(BIN)/python -m pytest -m "" -k "$(ONLY)" --numprocesses $(TESTERS) --dist loadgroup tests/attribution/test_zoo.py

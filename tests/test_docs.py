@@ -17,7 +17,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.mark.parametrize(
-    "page", ["heatmaps.md", "own_models.md", pytest.param("python.md", marks=pytest.mark.slow)]
+    "page",
+    ["heatmaps.md", *(pytest.param(each, marks=pytest.mark.slow) for each in ("own_models.md", "python.md"))],
 )
 def test_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     pieces = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)

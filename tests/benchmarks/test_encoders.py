@@ -7,6 +7,7 @@ import pytest
 from benchmarks import encoders
 
 
+@pytest.mark.slow
 def test_each_method_has_a_row_and_those_at_the_images_a_straight_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

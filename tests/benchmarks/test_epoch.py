@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from benchmarks.epoch import run
 
 from tests.benchmarks.cells import number
 
 
+@pytest.mark.slow
 def test_an_epoch_is_timed_beside_as_many_bare_steps() -> None:
     result = run(
         experiments=("set3_guided",),

@@ -103,6 +103,7 @@ def test_the_gaze_of_cases_is_compared_as_before_and_the_file_says_both(run: Run
     assert "Whether it looks where each finding was seen" not in page.text
 
 
+@pytest.mark.slow
 def test_the_page_says_how_many_cases_have_gaze_of_a_class(run: Run) -> None:
     results = evaluate(run, OPTIONS)
     measured = results.test.class_agreement

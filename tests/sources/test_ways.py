@@ -90,9 +90,9 @@ def merge(folder: Path) -> list[str]:
             marks=pytest.mark.slow,
             id="reflacx",
         ),
-        pytest.param(gazesearch, FOLDS, None, marks=pytest.mark.slow, id="gazesearch"),  # `merge` begins so
+        pytest.param(gazesearch, FOLDS, None, marks=pytest.mark.slow, id="gazesearch"),
         (table, [*FOLDS, "--gaze.boxes", "attention"], "unreadable_mask"),
-        (merge, FOLDS, None),
+        pytest.param(merge, FOLDS, None, marks=pytest.mark.slow, id="merge"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

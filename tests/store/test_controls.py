@@ -311,7 +311,9 @@ def test_boxes_in_place_of_gaze_are_exchanged_among_the_cases_that_have_them(tmp
     )
 
 
-@pytest.mark.parametrize("control", ALL)
+@pytest.mark.parametrize(
+    "control", [pytest.param(each, marks=[pytest.mark.slow] * (each == "lungs")) for each in ALL]
+)
 def test_the_maps_depend_on_the_seed_alone_and_not_on_workers(control: Control, store: Store) -> None:
     """A worker gets a pickled copy; two of them load the data of one of the controls."""
     gaze, maps = GazeMaps(control=control), list[Tensor]()

@@ -101,6 +101,7 @@ def test_boxes_that_are_missing_and_ends_that_do_not_learn_are_refused() -> None
         assert further(edge(within="gaze", distance="overlap"))
 
 
+@pytest.mark.slow
 def test_conaf_learns_boxes_and_no_gaze_and_is_evaluated(
     boxed: Store, config: Configure, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_run_of_a_module_says_what_to_do_where_the_module_is_missing(
         assert "radgaze.Run.open(RUN, model=NETWORK)" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_run_of_a_module_is_evaluated_audited_and_reported(run: rg.Run, tmp_path: Path) -> None:
     results = rg.evaluate(run, resamples=20)
     assert {"heatmap", "grad_cam", "mask"} <= set(results.test.agreement)

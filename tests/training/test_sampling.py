@@ -182,6 +182,7 @@ def test_a_run_with_gaze_for_a_tenth_trains_evaluates_and_reports(
     assert (train(plain, tmp_path / "plain").history()["train/loss"] != history["train/loss"]).all()
 
 
+@pytest.mark.slow
 def test_a_run_stopped_midway_resumes_to_the_same_bytes(
     config: Configure, partial: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,6 +234,7 @@ def test_what_could_have_been_found_is_in_the_page_and_in_files(page: str, folde
     assert one["needed"] in text
 
 
+@pytest.mark.slow
 def test_two_classes_that_exclude_each_other_have_one_column_and_one_curve(tmp_path: Path) -> None:
     found = grid(tmp_path, ["baseline", "set3_guided"], [0], classes=("normal", "effusion"))
     text = written(found, tmp_path / "out", gone)
@@ -251,6 +252,7 @@ def test_two_classes_that_exclude_each_other_have_one_column_and_one_curve(tmp_p
     assert "Mean AUC" not in text
 
 
+@pytest.mark.slow
 def test_a_store_of_boxes_alone_is_told_to_have_boxes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
