@@ -27,12 +27,11 @@ if "forkserver" in multiprocessing.get_all_start_methods():
 
 # The files that take more than twenty seconds, the longest first.
 LONGEST = (
-    *("test_every_kind.py", "reporting/test_report.py", "reporting/paper/test_page.py", "test_docs.py"),
-    *("training/test_train.py", "tuning/test_search.py", "training/test_own_network.py"),
-    *("training/test_protocols.py", "test_docs_commands.py", "test_notebooks.py"),
-    *("plugins/test_plugins.py", "runs/test_voting.py", "runs/test_origin.py", "sources/test_ways.py"),
-    *("reporting/test_comparison.py", "training/test_gaze_input.py", "cli/test_way.py"),
-    *("explaining/test_explain.py", "evaluation/test_class_gaze.py", "cli/test_multi_label.py"),
+    *("attribution/test_contract.py", "reporting/paper/test_page.py", "runs/test_origin.py"),
+    *("exporting/test_export.py", "tuning/test_search.py", "plugins/test_plugins.py"),
+    *("training/test_terms.py", "reporting/test_report.py", "training/test_checkpoints.py"),
+    *("store/test_prepare.py", "test_docs_commands.py", "runs/test_voting.py", "training/test_checks.py"),
+    *("training/test_train.py", "explaining/test_explain.py", "api/test_functions.py"),
 )
 
 
