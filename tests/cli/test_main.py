@@ -100,6 +100,19 @@ def test_python_m_radgaze_is_the_same_program() -> None:
     assert shown.stdout == f"radgaze {__version__}\n"
 
 
+@pytest.mark.parametrize("words", ["experiments", "train --help", "nothing"])
+def test_an_output_that_nobody_reads_is_no_error(words: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "radgaze", *words.split()]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    if words == "nothing":
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    else:
+        assert (done.returncode in (0, 141), done.stderr) == (True, "")
+
+
 @pytest.mark.parametrize("verb", [[verb] for verb in VERBS] + [["prepare", "egd"]])
 def test_every_verb_shows_an_example(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:

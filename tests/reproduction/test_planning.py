@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.reproduction.options import ReproduceOptions
 from radgaze.reproduction.planning import Job, chosen
+from radgaze.reproduction.planning import plan as make_plan
 from radgaze.runs.config import Config, TrainerConfig
 from radgaze.store.store import Store
 from tests.reproduction.conftest import MakePlan
+from tests.store.cohorts import make_cohort, with_twins
+from tests.stores import prepare
 
 
 def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan: MakePlan) -> None:
@@ -43,6 +48,17 @@ def test_the_honest_protocol_draws_split_and_initialisation_from_three_seeds(pla
     jobs = plan(only=("baseline",)).jobs
     assert [job.config.seed for job in jobs] == [42, 43, 44]
     assert {(job.config.split.kind, job.config.split.seed) for job in jobs} == {("stratified", None)}
+
+
+def test_a_store_with_twins_keeps_its_split_for_all_seeds_unless_one_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = with_twins(make_cohort(tmp_path / "images", cases=9, shape=(64, 64)), tmp_path / "images")
+    store = prepare(cohort, tmp_path / "store", size=32, workers=1)
+    for given, kind in ((None, "store"), ({"split": {"kind": "stratified"}}, "stratified")):
+        jobs = make_plan(store.path, ReproduceOptions(only=("baseline",)), overrides=given).jobs
+        assert {job.config.split.kind for job in jobs} == {kind}
+        assert ("keep its split" in " ".join(capsys.readouterr().err.split())) == (kind == "store")
 
 
 def test_a_cross_validation_takes_every_fold_once_in_each_repetition(plan: MakePlan) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import select
 import sys
 from argparse import Action
 from collections.abc import Sequence
@@ -66,7 +68,12 @@ OF_RUNS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return its exit code: 0 done, 1 some runs failed, 2 a mistake of the user, 130 Ctrl-C."""
+    """Run one verb.
+
+    Returns:
+        The exit code: 0 done, 1 some runs failed, 2 a mistake of the user, 130 Ctrl-C, 141 nobody reads the
+        output any more, as in `radgaze init set3_guided | head`.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     from radgaze.console import messages
 
@@ -87,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _complain(f"{name}: {error}")
             return 2
         except OSError as error:
+            if isinstance(error, BrokenPipeError) and _is_output_closed():
+                return 141
             if error.errno not in DISK_ERRORS + PATH_ERRORS:
                 raise
             parts = (name, shortened(str(error.filename or "")), str(error.strerror))
@@ -95,6 +104,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt as stop:
             _complain(": ".join(part for part in (name, "stopped", str(stop)) if part))
             return 130
+        finally:
+            _is_output_closed()  # else the interpreter complains when it flushes what is left
+
+
+def _is_output_closed() -> bool:
+    """Whether nobody reads standard output any more; what is left of it is then dropped."""
+    try:
+        sys.stdout.flush()
+        ready = select.poll()
+        ready.register(sys.stdout.fileno(), select.POLLOUT)
+        closed = any(event & select.POLLERR for _, event in ready.poll(0))
+    except BrokenPipeError:
+        closed = True
+    except (AttributeError, OSError, ValueError):  # no polling on Windows, no descriptor in a notebook
+        return False
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
 
 
 def _with_plugins(arguments: Sequence[str]) -> list[str]:

@@ -31,7 +31,8 @@ class ReproduceOptions(Options):
     """Options of a grid: its runs, and how they are run.
 
     Attributes:
-        protocol: The paper's protocol, with its published split, or ours, with a split drawn for each seed.
+        protocol: The paper's protocol, with its published split, or ours, with a split drawn for each seed; a
+            store with twins keeps its own.
         matrix: The paper's experiments on one store, or the matrix of reasons, experiments and their controls
             on several stores, whose page shows what each experiment relies on.
         stores: Stores of the matrix of reasons; "clean" names the one whose confounder tells nothing of the

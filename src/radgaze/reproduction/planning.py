@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radgaze import experiments
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.options import FieldError
 from radgaze.reproduction.options import ReproduceOptions
@@ -40,7 +41,8 @@ def plan(
     """Plan a grid on a store, or on several of them (`matrix="reasons"`, see `plan_reasons`).
 
     The faithful protocol uses the published split, and seeds differ only in initialisation and order. The
-    honest protocol draws a split of the patients, stratified by class, with each seed.
+    honest protocol draws a split of the patients, stratified by class, with each seed; on a store with twins
+    it keeps the store's split, since only the test cases of that one have twins.
 
     Args:
         data: Folder of the prepared store; None where the options name the stores.
@@ -78,7 +80,13 @@ def plan(
         config = settings.resolve(experiment, protocol=options.protocol, **fields)
         return Job(name, repetition.number, repetition.label, config)
 
-    repetitions = list(_repetitions(options))
+    kind = _split(options, store)
+    if kind == "store" and "kind" not in dict(overrides.get("split") or {}):
+        note(
+            "The store has twins of its test cases, so that all seeds keep its split; "
+            "`split.kind=stratified` draws one for each seed, whose test cases have few twins"
+        )
+    repetitions = list(_repetitions(options, kind))
     names = [
         name
         for experiment in chosen(options.only)
@@ -109,12 +117,20 @@ def chosen(only: Sequence[str] | None = None) -> list[str]:
     return [each.name for each in catalogue if each.name in only]
 
 
-def _repetitions(options: ReproduceOptions) -> Iterator[_Repetition]:
+def _split(options: ReproduceOptions, store: Store) -> str:
+    """The kind of the split of each seed, see `plan`."""
+    if options.cross_validate is not None:
+        return "folds"
+    if options.protocol == "faithful":
+        return "published"
+    return "stratified" if store.twins.is_empty() else "store"
+
+
+def _repetitions(options: ReproduceOptions, kind: str) -> Iterator[_Repetition]:
     count = SEEDS[options.protocol] if options.seeds is None else options.seeds
     for repetition, seed in enumerate(range(options.seed, options.seed + count)):
         folds = options.cross_validate
         if folds is None:
-            kind = "published" if options.protocol == "faithful" else "stratified"
             yield _Repetition(seed, seed, f"seed {seed}", {"kind": kind})
             continue
         for fold in range(folds):

@@ -29,7 +29,7 @@ def shares_of(store: Store, fixations: pl.DataFrame, classes: Sequence[str]) -> 
     if mentions.is_empty():
         raise UserError(
             f"{store.path} does not record which fixations belong to a class: prepare it from a source with "
-            "reports, with `align_report`, or set `gaze.per` to case"
+            "reports, with `align_report` (and egd-cxr with `align_keep=all`), or set `gaze.per` to case"
         )
     numbers = pl.DataFrame({"label": list(classes), "class": range(len(classes))})
     places = fixations.select("reading_id", "index").with_row_index("place")
