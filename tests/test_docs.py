@@ -10,7 +10,10 @@ import pytest
 
 from radgaze import attribution
 from radgaze.attribution.readout import READOUTS
+from radgaze.attribution.registry import PRESETS
+from radgaze.cli.demo_sizes import FULL
 from radgaze.objectives import distances, terms
+from radgaze.simulation.plan import plan_cases
 from tests import processes
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -66,6 +69,20 @@ def test_each_readout_generator_and_kind_of_schedule_stands_where_the_help_says(
     for name in READOUTS:
         assert f'"{name}"' in page, name
     for name in attribution.names():
-        assert f"`{name}`" in page, name
+        assert f"\n| `{name}` |" in page, name
     for name in ("linear", "warmup", "steps"):
         assert f"`{name}(" in (DOCS / "methods.md").read_text(encoding="utf-8"), name
+
+
+def test_each_method_stands_in_the_table_of_methods() -> None:
+    page = (DOCS / "explaining.md").read_text(encoding="utf-8")
+    table = page.split("| name | method |", 1)[1].split("\n\n", 1)[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(PRESETS)
+
+
+def test_the_case_that_is_explained_is_a_test_case_of_the_demo(tmp_path: Path) -> None:
+    page = (DOCS / "explaining.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"radgaze explain demo/set3_guided ([0-9a-f-]{44}) ", page)
+    (case,) = [each for each in plan_cases(FULL.simulation(tmp_path, 7)) if each.dicom_id == named]
+    assert (case.split, case.fault) == ("test", None)

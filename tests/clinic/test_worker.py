@@ -167,8 +167,11 @@ def test_an_image_is_given_up_after_so_many_attempts(pacs: FakePacs, work: Work)
     work(attempts=3)
     assert "given up after 3 attempts" in work.lines[-1]
     pacs.faults = []
-    assert work(attempts=3).failed == 0
-    assert work(attempts=3, retry=True).stored == 1
+    later = work(attempts=3)
+    assert (later.failed, later.given_up) == (0, 1)
+    assert "1 given up" in later.in_words()
+    again = work(attempts=3, retry=True)
+    assert (again.stored, again.given_up) == (1, 0)
 
 
 FAULTS = {

@@ -112,11 +112,15 @@ def test_credentials_of_a_file_are_not_used_and_a_way_that_is_not_encrypted_is_t
     with served(FakePacs()) as pacs:
         work(pacs, tmp_path)
         assert set(pacs.authorizations) == {""}
+    session("http://pacs.example/dicom-web", None)
+    assert "http://pacs.example/dicom-web is not encrypted (http): images and patient data" in caplog.text
+    caplog.clear()
     monkeypatch.setenv(TOKEN, "s3cret")
     session("http://127.0.0.1:8042/dicom-web", None)
+    session("https://pacs.example/dicom-web", None)
     assert "not encrypted" not in caplog.text
     made = session("http://pacs.example/dicom-web", None)
-    assert "http://pacs.example/dicom-web is not encrypted" in caplog.text
+    assert "http://pacs.example/dicom-web is not encrypted (http): credentials, images" in caplog.text
     assert "s3cret" not in caplog.text + repr(made.auth)
 
 

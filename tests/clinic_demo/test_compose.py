@@ -44,7 +44,22 @@ def test_the_worker_is_called_with_options_that_it_has(services: dict[str, dict[
     assert options.watch
 
 
-def test_nginx_serves_what_the_demo_serves() -> None:
+def test_an_image_of_the_worker_holds_nothing_but_what_its_installation_needs() -> None:
+    """A checkout may hold stores, runs and DICOM files."""
+    lines = (FOLDER / "Dockerfile").read_text().splitlines()
+    copied = {word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]}
+    ignored, *others = [
+        line for line in (FOLDER.parents[1] / ".dockerignore").read_text().splitlines() if line[:1] != "#"
+    ]
+    assert ignored == "*"
+    assert {line.removeprefix("!") for line in others if line.startswith("!")} == copied
+    assert copied == {"pyproject.toml", "README.md", "LICENSE", "src"}
+
+
+def test_nginx_serves_what_the_demo_serves_and_answers_to_names_of_this_machine_alone() -> None:
     config = (FOLDER / "nginx.conf").read_text()
+    first, second = config.split("server {")[1:]
+    assert {"listen 80 default_server;", "return 421;"} <= {line.strip() for line in first.splitlines()}
+    assert "server_name 127.0.0.1 localhost;" in second
     assert site.POLICY in config
     assert "proxy_pass http://orthanc:8042;" in config

@@ -20,6 +20,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from tools.clinic.programs import program
+
 PR_SET_PDEATHSIG = 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 CHUNK = 1 << 16
@@ -37,7 +39,8 @@ def main(arguments: list[str]) -> int:
     address, config, port = arguments
     _end_with_parent()
     _raise_loopback()
-    orthanc = subprocess.Popen(("Orthanc", config), stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)
+    command = (str(program("Orthanc")), config)  # in /usr/sbin, which is not everybody's path
+    orthanc = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)
     signal.signal(signal.SIGTERM, lambda *_: orthanc.terminate())
     signal.signal(signal.SIGINT, lambda *_: orthanc.terminate())
     return asyncio.run(_relay(address, int(port), orthanc))

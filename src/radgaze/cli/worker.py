@@ -19,7 +19,7 @@ HELP = (
     "in their studies, each exactly once: a stopped or killed worker continues. Credentials come "
     "from the environment: RADGAZE_DICOMWEB_USER and RADGAZE_DICOMWEB_PASSWORD, or RADGAZE_DICOMWEB_TOKEN."
 )
-EXAMPLE = "radgaze worker runs/set3_guided --dicomweb https://pacs.example/dicom-web --watch"
+EXAMPLE = "radgaze worker runs/set3_guided --dicomweb https://pacs.example/dicom-web --watch --days 2"
 
 
 def add_arguments(parser: Parser) -> None:

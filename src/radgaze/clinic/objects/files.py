@@ -70,8 +70,8 @@ def write_objects(
 
 
 def save(results: Sequence[Result], folder: Path) -> Path:
-    """Write objects as FOLDER/<kind>.dcm; return the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write objects as FOLDER/<kind>.dcm, in a folder that only its owner can enter; return the folder."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with quiet():
         for result in results:
             with written(folder / f"{result.kind}.dcm") as aside:

@@ -65,6 +65,10 @@ def session(address: str, ca: Path | None) -> Session:
             raise UserError(f"there is no file of certificates {trusted} (`ca`, or {CA})")
         made.verify = str(trusted)
     _authenticate(made, address)
+    parts = urlsplit(address)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        sent = "credentials, images and patient data" if made.auth else "images and patient data"
+        note(f"{address} is not encrypted (http): {sent} can be read on the way")
     return made
 
 
@@ -95,9 +99,6 @@ def _authenticate(made: Session, address: str) -> None:
     from requests.auth import HTTPBasicAuth
 
     made.auth = _Bearer(token) if token else HTTPBasicAuth((user or "").encode(), (password or "").encode())
-    parts = urlsplit(address)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        note(f"{address} is not encrypted (http): the credentials can be read on the way")
 
 
 def _is_loopback(host: str) -> bool:

@@ -53,9 +53,12 @@ def run_worker(
                 journal.forget_refused()
             steps = Steps(journal, options.attempts, tally, options.watch)
             with _once(maker, options, steps, tell_study, tell_file) as once:
-                while once() or options.watch:
-                    if options.watch:
-                        time.sleep(options.interval)
+                try:
+                    while once() or options.watch:
+                        if options.watch:
+                            time.sleep(options.interval)
+                finally:
+                    tally.given_up = journal.counts().get("failed", 0)
     except KeyboardInterrupt:
         raise Stopped(f"{tally.in_words()}; the same command goes on") from None
     return tally

@@ -60,6 +60,7 @@ class Steps:
             return True
         if entry.begun >= INTERRUPTIONS:
             self.journal.end(key, "failed", f"interrupted {entry.begun} times")
+            self.tally.failed += 1
             return False
         is_due = entry.due <= time.time() if self.watching else key not in self.failed
         return not entry.settled and is_due

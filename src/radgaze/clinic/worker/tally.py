@@ -17,6 +17,7 @@ class Tally:
         before: Images whose objects were there already, though the journal did not say so.
         refused: Images that are not predicted, such as lateral ones.
         failed: Images of which an attempt failed.
+        given_up: Images that the journal has as given up, in this call or an earlier one.
         objects: Objects that were stored.
         busy: Seconds spent on images.
     """
@@ -25,6 +26,7 @@ class Tally:
     before: int = 0
     refused: int = 0
     failed: int = 0
+    given_up: int = 0
     objects: int = 0
     busy: float = 0.0
     started: float = field(default_factory=time.monotonic)
@@ -43,6 +45,8 @@ class Tally:
             parts.append(f"{self.refused} refused")
         if self.failed:
             parts.append(f"{self.failed} failed")
+        if self.given_up:
+            parts.append(f"{self.given_up} given up (`retry` tries again)")
         if self.stored and self.busy:
             parts.append(f"{self.stored / self.busy:.2f} images/s")
         return ", ".join(parts)

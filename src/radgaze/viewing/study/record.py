@@ -8,6 +8,7 @@ a browser that did not hear of the first one, is refused by the database itself.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -149,6 +150,7 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # its owner's alone, as the log beside it
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         try:
             self._database.execute("PRAGMA journal_mode = WAL")
