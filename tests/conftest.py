@@ -54,7 +54,9 @@ def _messages() -> Iterator[None]:
 def _quick_writing() -> Iterator[None]:
     from radgaze.reporting import style
 
+    defaults = style.save.__kwdefaults__
+    assert defaults
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(style.save.__kwdefaults__, "dpi", 60)
+        patch.setitem(defaults, "dpi", 60)
         patch.setattr(os, "fsync", lambda _: None)
         yield

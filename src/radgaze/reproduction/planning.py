@@ -81,7 +81,7 @@ def plan(
         return Job(name, repetition.number, repetition.label, config)
 
     kind = _split(options, store)
-    if kind == "store" and "kind" not in dict(overrides.get("split") or {}):
+    if kind == "store" and "split" not in overrides:
         note(
             "The store has twins of its test cases, so that all seeds keep its split; "
             "`split.kind=stratified` draws one for each seed, whose test cases have few twins"
