@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from radgaze import experiments
@@ -59,6 +60,22 @@ def test_a_store_with_twins_keeps_its_split_for_all_seeds_unless_one_is_given(
         jobs = make_plan(store.path, ReproduceOptions(only=("baseline",)), overrides=given).jobs
         assert {job.config.split.kind for job in jobs} == {kind}
         assert ("keep its split" in " ".join(capsys.readouterr().err.split())) == (kind == "store")
+    make_plan(store.path, ReproduceOptions(only=("baseline",), cross_validate=3))
+    assert "training cases are tested as well" in " ".join(capsys.readouterr().err.split())
+
+
+def test_twins_of_other_cases_than_test_cases_leave_the_split_to_be_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = with_twins(make_cohort(tmp_path / "images", cases=9, shape=(64, 64)), tmp_path / "images")
+    tested = cohort.cases.filter(pl.col("case_id").is_in(cohort.twins["twin_of"].implode()))["case_id"]
+    moved = cohort.cases.with_columns(
+        split=pl.when(pl.col("case_id").is_in(tested.implode())).then(pl.lit("train")).otherwise("split")
+    )
+    store = prepare(replace(cohort, cases=moved), tmp_path / "store", size=32, workers=1)
+    jobs = make_plan(store.path, ReproduceOptions(only=("baseline",))).jobs
+    assert {job.config.split.kind for job in jobs} == {"stratified"}
+    assert "keep its split" not in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_cross_validation_takes_every_fold_once_in_each_repetition(plan: MakePlan) -> None:

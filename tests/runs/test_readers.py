@@ -23,6 +23,8 @@ READ = (
     ("case-02", None, 12.0),
     ("case-02", None, 22.0),
     ("case-02", "b", 32.0),
+    ("case-03", "a", 16.0),
+    ("case-03", "b", None),  # all of which lie off the image
     ("case-04", "a", 14.0),
     ("case-04", "a", 24.0),
 )
@@ -46,6 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             [
                 {"reading_id": f"r{k}", "index": i, "x": place, "y": 32.0, "onset": 0.3 * i, "duration": 0.2}
                 for k, (_, _, place) in enumerate(READ)
+                if place is not None
                 for i in range(2)
             ],
             schema=cohort.fixations.collect_schema(),

@@ -14,6 +14,7 @@ import torch
 
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps, static_maps
+from radgaze.runs import origin
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.contents import NO_MENTIONS, VIEWS
 from radgaze.store.augmentation import Augmentation
@@ -76,7 +77,7 @@ def test_a_store_without_them_is_the_same_as_before(cohort: Cohort, tmp_path: Pa
     with pytest.raises(UserError, match="holds another store"):
         prepare(cohort, tmp_path / "store", size=SIZE, workers=1)
     GazeDataset(store, size=SIZE, gaze=GazeMaps(sigma=9))
-    with pytest.raises(UserError, match=r"does not record .* `align_report`, or set `gaze.per` to case"):
+    with pytest.raises(UserError, match=r"does not record .* `align_report` .*, or set `gaze.per` to case"):
         GazeDataset(store, size=SIZE, gaze=GazeMaps(sigma=9, per="class"))
 
 
@@ -246,3 +247,11 @@ def test_views_keep_their_place_beside_gaze_by_class(tmp_path: Path) -> None:
         alone = replace(sample, weights=sample.class_weights[:, k])
         drawn = collate([sample]).gaze_maps(classes=torch.tensor([k]))
         assert torch.equal(drawn, collate([alone]).gaze_maps())
+
+
+def test_a_changed_record_makes_another_store(cohort: Cohort, store: Store, tmp_path: Path) -> None:
+    """Maps of a class are drawn from it."""
+    changed = replace(cohort, mentions=cohort.mentions.with_columns(share=pl.col("share") / 2))
+    other = prepare(changed, tmp_path / "other", size=store.size, workers=1)
+    first, second = origin.contents(store), origin.contents(other)
+    assert {name for name in first if first[name] != second[name]} == {"gaze"}

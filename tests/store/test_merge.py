@@ -241,6 +241,11 @@ def test_of_exclusive_classes_the_first_stores_counts(tmp_path: Path) -> None:
     # Without a class of its own left, the case has the other store's.
     mapped = merge.read(MergeOptions([tmp_path / "one", two], map=["CHF="], absent=True))
     assert mapped.cases["label_edema"].to_list() == [0, 1, 0, 0]
+    # Of two more stores that give it different ones, the first counts; it is not left out as a case of two.
+    three = prepared(tmp_path, "three", lambda cohort: relabelled(cohort, {"CHF": "congestion"}))
+    more = merge.read(MergeOptions([tmp_path / "one", two, three], map=["CHF="], absent=True))
+    assert more.cases["label_edema"].to_list() == [0, 1, 0, 0]
+    assert more.cases["label_congestion"].to_list() == [0, 0, 0, 0]
 
 
 def test_a_reading_of_both_is_no_second_reader(tmp_path: Path) -> None:

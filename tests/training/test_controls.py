@@ -13,7 +13,8 @@ from torch import Tensor
 
 from radgaze import models
 from radgaze.errors import Stopped, UserError
-from radgaze.evaluation import EvaluationOptions, evaluate
+from radgaze.evaluation import EvaluationOptions, compare, evaluate
+from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.runs import settings
 from radgaze.runs.data import dataset
 from radgaze.runs.run import Run
@@ -124,3 +125,8 @@ def test_a_run_with_a_control_is_evaluated_with_the_true_gaze(config: Configure,
         found.append(json.loads((each.path / "metrics.json").read_text(encoding="utf-8"))["test"])
     assert found[0] == found[1]
     assert np.isfinite(found[0]["agreement"]["heatmap"]["nss"]["value"])
+    both = compare([Run.open(other.path), run], CompareOptions(resamples=20))
+    assert not any("Agreement" in said for said in both.notes)
+    heatmaps = both.paired.filter(map="heatmap", metric="nss")
+    assert heatmaps["difference"].to_list() == [0.0]
+    assert [(pair.run, pair.kind) for pair in both.controls.pairs] == [("plain", "lungs")]

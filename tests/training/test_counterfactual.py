@@ -390,3 +390,25 @@ def test_the_section_is_left_out_by_default_and_read_again_where_it_is_given(tmp
     given.counterfactual.share = 2.0
     with pytest.raises(FieldError, match=r"counterfactual.share"):
         given.check()
+
+
+@pytest.mark.parametrize("experiment", ["exchange", "exchange_guided"])
+def test_published_maps_leave_a_region_to_exchange(
+    experiment: str, config: Configure, tmp_path: Path
+) -> None:
+    """Their lowest grey is 14% of their highest: at a threshold of 5% each image was exchanged for itself."""
+    own = config(experiment)
+    faithful = config(experiment, "faithful", split={"kind": "store"}, gaze={"sigma": 3.0})
+    kept = []
+    for wanted in (own, faithful):
+        assert wanted.gaze.weight == ("reference" if wanted is faithful else "duration")
+        batch = batch_of(wanted)
+        inside, has = regions(batch, wanted.counterfactual)
+        kept.append(inside[has].float().mean().item())
+        changed = change(batch, wanted.counterfactual)
+        moved = (changed.batch.image != batch.image).flatten(1).any(1)
+        assert torch.equal(moved, changed.changed)
+    assert 0 < kept[1] < 1
+    assert check_regions(faithful.counterfactual, data_of(faithful).train_cases) is not None
+    with pytest.raises(UserError, match=r"have no pixel below 0\.14 of their maximum"):
+        check_regions(own.counterfactual, data_of(faithful).train_cases)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from radgaze import models
 from radgaze.errors import Stopped, UserError
+from radgaze.evaluation import results
 from radgaze.objectives import triangle
 from radgaze.objectives.config import ObjectiveConfig
 from radgaze.objectives.step import ForwardPass, Maps
@@ -21,7 +22,9 @@ from radgaze.objectives.triangle import Shares
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
+from radgaze.training.checks import check_selection
 from radgaze.training.module import GazeGuided, NonFiniteLossError
+from radgaze.training.run_folder import EVALUATED, FILES
 from radgaze.training.train import train
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
@@ -268,3 +271,38 @@ def test_the_model_says_what_it_is_in_plain_json(config: Configure, tmp_path: Pa
     about = json.loads((run.path / "model" / "config.json").read_text())
     assert about["classes"] == list(CLASSES)
     assert about["model"]["encoder"] == "tu-test_efficientnet"
+
+
+def test_cases_without_an_auc_choose_no_epoch() -> None:
+    labels = torch.tensor([[1, 0, 0]] * 3)
+    with pytest.raises(UserError, match="in all or in none of the 3 cases by which the epoch is chosen"):
+        check_selection(labels)
+    check_selection(torch.tensor([[1, 0, 0], [0, 1, 0]]))
+
+
+def test_what_was_measured_on_weights_that_a_resumed_training_replaced_is_dropped(
+    config: Configure, tmp_path: Path
+) -> None:
+    run = train(config("no_decoder", trainer={"max_epochs": 1}), tmp_path / "run")
+    for name in ("metrics.json", "selective.json", "reliance.parquet", "report.html"):
+        (run.path / name).write_text("of the first epoch")
+    kept = (run.path / "model" / "model.safetensors").read_bytes()
+    again = train(config("no_decoder", trainer={"max_epochs": 1}), run.path, resume=True)
+    assert (again.path / "model" / "model.safetensors").read_bytes() == kept
+    assert (run.path / "metrics.json").is_file()  # the weights are the same
+    further = config("no_decoder", trainer={"max_epochs": 6})
+    train(further, run.path, resume=True)
+    changed = (run.path / "model" / "model.safetensors").read_bytes() != kept
+    assert changed
+    assert not any(
+        (run.path / name).exists()
+        for name in ("metrics.json", "selective.json", "reliance.parquet", "report.html")
+    )
+
+
+def test_all_that_evaluating_writes_belongs_to_the_weights() -> None:
+    written = {
+        getattr(results, name)
+        for name in ("AGREEMENT", "LOCALISATION", "CURVES", "CLASS_AGREEMENT", "RELIANCE")
+    }
+    assert written <= EVALUATED <= FILES

@@ -18,6 +18,7 @@ from radgaze.evaluation.metrics.binary import positive_class
 from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import Resampling
+from radgaze.runs import origin
 from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
 from radgaze.tables import write_csv
@@ -129,7 +130,8 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
         with_gaze = test.join(agreement[0], on="case_id", how="semi", maintain_order="left")
         resampling = policy.bootstrap(with_gaze, classes, resamples=options.resamples, seed=options.seed)
         rows += paired.compare_agreement(names, agreement, with_gaze, resampling)
-    if relied := comparable_reliance(runs, test):
+    elsewhere = _of_other_images(runs, names)
+    if relied := comparable_reliance(runs, test) if not elsewhere else []:
 
         def of_cases(rows: pl.DataFrame) -> Resampling:
             cases = rows.select("case_id").join(test, on="case_id", maintain_order="left")
@@ -143,9 +145,22 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
         patients=test["patient"].n_unique(),
         table=pl.DataFrame(rows.estimates, schema=comparison_rows.TABLE),
         paired=pl.DataFrame(rows.differences, schema=comparison_rows.PAIRED),
-        notes=(*_selected_on_test(runs, names), *([reason] if reason else []), *_limits(test, classes)),
-        controls=controls_among(runs, names),
+        notes=(*_selected_on_test(runs, names), *filter(None, (reason, elsewhere)), *_limits(test, classes)),
+        controls=Controls() if elsewhere else controls_among(runs, names),
         positive=_positive(tables, classes),
+    )
+
+
+def _of_other_images(runs: Sequence[Run], names: Sequence[str]) -> str:
+    """Say which runs are of a store with other images than the first that records its own; "" for none."""
+    recorded = [(name, origin.read(run.path)) for name, run in zip(names, runs, strict=True)]
+    images = {name: each.contents["images"] for name, each in recorded if each is not None}
+    others = [name for name, own in images.items() if own != next(iter(images.values()))]
+    if not others:
+        return ""
+    return (
+        f"The store of {', '.join(others)} has other images than that of {next(iter(images))}: the reliance "
+        "on confounders and controls of the gaze are not compared."
     )
 
 

@@ -64,8 +64,12 @@ class EvaluationSettings:
 
     @property
     def case_gaze(self) -> dict[str, str | int | float | None]:
-        """The settings of the gaze maps of whole cases, on which `gaze.per` has no influence."""
-        return {name: value for name, value in self.gaze.items() if name != "per"}
+        """The settings of the gaze maps with which whole cases were compared.
+
+        `gaze.per` has no influence on them, and `gaze.control` only on training: all runs are tested with the
+        true gaze.
+        """
+        return {name: value for name, value in self.gaze.items() if name not in ("per", "control")}
 
 
 @dataclass(frozen=True)

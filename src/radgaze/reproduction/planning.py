@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from radgaze import experiments
 from radgaze.console import note
 from radgaze.errors import UserError
@@ -86,6 +88,11 @@ def plan(
             "The store has twins of its test cases, so that all seeds keep its split; "
             "`split.kind=stratified` draws one for each seed, whose test cases have few twins"
         )
+    if kind == "folds" and _has_twins(store):
+        note(
+            "Warning: in `cross_validate` the store's training cases are tested as well, which have no twins "
+            "and may show a confounder that follows their class"
+        )
     repetitions = list(_repetitions(options, kind))
     names = [
         name
@@ -123,7 +130,13 @@ def _split(options: ReproduceOptions, store: Store) -> str:
         return "folds"
     if options.protocol == "faithful":
         return "published"
-    return "stratified" if store.twins.is_empty() else "store"
+    return "store" if _has_twins(store) else "stratified"
+
+
+def _has_twins(store: Store) -> bool:
+    """Whether a test case of the store's own split has a twin."""
+    of_test = store.cases.filter(pl.col("split") == "test")["case_id"]
+    return bool(store.twins["twin_of"].is_in(of_test.implode()).any())
 
 
 def _repetitions(options: ReproduceOptions, kind: str) -> Iterator[_Repetition]:

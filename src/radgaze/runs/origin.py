@@ -89,7 +89,7 @@ def contents(store: Store) -> dict[str, str]:
         "splits": _rows(cases.select("case_id", "split")),
         "labels": _rows(labels),
         "images": of_files("images/"),
-        "gaze": of_files("readings.", "fixations."),
+        "gaze": of_files("readings.", "fixations.", "mentions."),
         "boxes": of_files("boxes.", "regions"),
     }
 

@@ -17,7 +17,7 @@ def each_against_others(store: Store, case_ids: Sequence[str], load: Load) -> It
     """Pair the gaze of each reader with that of all other readers, for cases with several readers.
 
     Each reader of a case comes first in exactly one pair. A reading without a reader's name counts as a
-    separate reader; readings without a fixation are left out.
+    separate reader; readings without a fixation on the image are left out.
 
     Args:
         store: Prepared store.
@@ -27,9 +27,12 @@ def each_against_others(store: Store, case_ids: Sequence[str], load: Load) -> It
     Yields:
         Batches of the same cases: with the gaze of one reader, and with that of all the others.
     """
-    readings = store.readings.filter(
-        pl.col("case_id").is_in(list(case_ids)) & (pl.col("recorded") > 0)
-    ).with_columns(reader=pl.coalesce("reader", "reading_id"))
+    on_image = store.scan_fixations().filter(pl.col("duration") > 0).select("reading_id").unique().collect()
+    readings = (
+        store.readings.filter(pl.col("case_id").is_in(list(case_ids)))
+        .join(on_image, on="reading_id", how="semi", maintain_order="left")
+        .with_columns(reader=pl.coalesce("reader", "reading_id"))
+    )
     readings = readings.with_columns(
         turn=pl.col("reader").rank("dense").over("case_id") - 1,
         readers=pl.col("reader").n_unique().over("case_id"),

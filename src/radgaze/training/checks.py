@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from radgaze import attribution, experiments, models
 from radgaze.attribution.readout import READOUTS
@@ -79,6 +79,22 @@ def check_unchanged(before: Config, config: Config) -> None:
             f"the run began with `{name}={_written(old.get(name))}` and cannot go on with "
             f"{_written(new.get(name))}; leave out {', '.join(f'`{each}`' for each in changed)}, or train "
             "another run"
+        )
+
+
+def check_selection(labels: Tensor) -> None:
+    """Check that the cases by which the epoch is chosen have an AUC.
+
+    Args:
+        labels: Their labels, (N, C) of 0 and 1.
+
+    Raises:
+        UserError: Each class is in all of them, or in none.
+    """
+    if not bool((labels.any(0) & ~labels.all(0)).any()):
+        raise UserError(
+            f"each class is in all or in none of the {len(labels)} cases by which the epoch is chosen, so "
+            "that they have no AUC: split the store's cases anew with `split.kind=stratified`, or give more"
         )
 
 

@@ -27,12 +27,20 @@ from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
+from radgaze.store.digest import file_digest
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
 from radgaze.training import fine_tuning, run_folder
 from radgaze.training.callbacks import Begun, announce
 from radgaze.training.checkpoints import Checkpoints
-from radgaze.training.checks import check, check_gaze, check_network, check_parts, check_unchanged
+from radgaze.training.checks import (
+    check,
+    check_gaze,
+    check_network,
+    check_parts,
+    check_selection,
+    check_unchanged,
+)
 from radgaze.training.counterfactual import check_regions
 from radgaze.training.initial_weights import initial_weights as training_from
 from radgaze.training.initial_weights import with_found_input
@@ -108,9 +116,13 @@ def fit(
 
 
 def _keep(model: nn.Module, config: Config, store: Store, out: Path) -> None:
-    """Write the trained model, and the day of its training."""
+    """Write the trained model, and the day of its training; drop what was measured on other weights."""
     lora.merge(model)
+    weights = Run(out, config).weights
+    before = file_digest(weights) if weights.is_file() else None
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
+    if before is not None and file_digest(weights) != before:
+        run_folder.drop_evaluation(out)
     dates.note(out, "trained")
 
 
@@ -142,6 +154,7 @@ def _tell_of_store(config: Config, store: Store) -> None:
 def _checked_cases(config: Config, data: StoreData) -> list[str]:
     """Check that training cases have what the run learns from; return notices on what few of them have."""
     cases = data.train_cases
+    check_selection(data.validation_cases.labels)
     regions = check_regions(config.counterfactual, cases)
     return [*filter(None, [check_gaze(config, cases), *check_parts(config, cases), regions])]
 

@@ -13,13 +13,20 @@ from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.run import PREDICTIONS
 from radgaze.training.checkpoint_files import FOLDER, LAST, resumable
 
+EVALUATED = {
+    *("metrics.json", "agreement.parquet", "class_agreement.parquet", "localisation.parquet"),
+    *("curves.parquet", "reliance.parquet", "selective.json", "decisions.parquet", "map_thresholds.json"),
+    *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html")),
+    *("report.html", "figures", without_gaze.FOLDER),
+}
+"""Files and folders that are measured on a run's weights, and hold for no others."""
+
 FILES = {
     *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", PREDICTIONS),
     *("tensorboard", "csv", "mlruns", "wandb"),
     *(dates.FILE, initial_weights.FILE),
-    *("metrics.json", "agreement.parquet", "localisation.parquet", "curves.parquet", "selective.json"),
-    *("decisions.parquet", *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html"))),
-    *("report.html", "figures", without_gaze.FOLDER, training_images.FILE),
+    *EVALUATED,
+    training_images.FILE,
 }
 """Files and folders that training, evaluating and reporting write into a run's folder."""
 
@@ -66,6 +73,16 @@ def check_new(out: Path, overwrite: bool) -> None:
             raise UserError(
                 f"{out} is a link, so `overwrite=True` does not replace it; give the folder it points to"
             )
+
+
+def drop_evaluation(out: Path) -> None:
+    """Remove what was measured on weights that a resumed training has replaced."""
+    for name in sorted(EVALUATED):
+        path = out / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def make(out: Path, *, resume: bool) -> None:
