@@ -61,6 +61,8 @@ HEADS: dict[str, Callable[[], nn.Module]] = {
     ),
     "convolution": lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(5, 3, 1), nn.Flatten()),
     "scaled logits": lambda: nn.Sequential(Pooled(lambda x: x.mean((2, 3))), nn.Softmax(1)),
+    "scaled channels": lambda: Pooled(lambda x: x.mean((2, 3)) * torch.tensor([1.0, -2.0, 3.0, 0.1, 1.0])),
+    "divided channels": lambda: Pooled(lambda x: x.mean((2, 3)) / torch.tensor([1.0, -2.0, 3.0, 0.1, 1.0])),
 }
 
 

@@ -106,6 +106,27 @@ def test_deep_lift_adds_up_to_what_the_score_gains_over_the_reference(
     torch.testing.assert_close(found.sum((1, 2, 3)), gain.detach(), atol=1e-5, rtol=1e-3)
 
 
+def test_deep_lift_of_a_large_image_is_no_rounding_error() -> None:
+    """Each of so many places has a part of the score that is below the rounding of the whole."""
+    torch.manual_seed(0)
+    head = nn.Linear(16, 3)
+    head.bias.data[1] += 3
+    layers = (
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.ReLU(),
+    )
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head).eval()
+    images = torch.rand(1, 1, 512, 512)
+    found = attribution.create("deep_lift", model, **RAW)(images, 1)
+    with torch.no_grad():
+        gain = (model(images) - model(torch.zeros_like(images)))[0, 1]
+    assert abs(gain) > 0.01
+    torch.testing.assert_close(found.sum(), gain, rtol=1e-3, atol=1e-4)
+
+
 def test_deep_lift_of_one_layer_is_the_rescale_rule_by_hand() -> None:
     weight, out = torch.randn(6, 16), torch.randn(3, 6)
     first, last = nn.Linear(16, 6, bias=False), nn.Linear(6, 3, bias=False)
@@ -199,6 +220,7 @@ def test_what_cannot_be_is_told() -> None:
         ("occlusion", {"window": 0}, "window must be a share"),
         ("lime", {"samples": 1}, "samples must be at least 2"),
         ("lime", {"internal_batch_size": 0}, "internal_batch_size"),
+        *(("smooth_grad", {"base": name}, f"which {name} does not make") for name in POST_HOC),
     ]
     for name, options, said in wrong:
         with pytest.raises(ValueError, match=said):

@@ -247,3 +247,38 @@ def test_precision_that_a_model_changes_at_an_activation_is_kept(
         leaf = images.clone().requires_grad_()
         (g,) = torch.autograd.grad(model(leaf)[:, 1].sum(), leaf)
         torch.testing.assert_close(heat.detach(), g.abs(), rtol=1e-6, atol=1e-9)
+
+
+OTHER_FUNCTIONS: dict[str, Activation] = {
+    "a clamp on both sides": lambda x: x.clamp(0, 10),
+    "a high bound": lambda x: F.relu(x).clamp(max=1e3),
+    "a minimum": lambda x: torch.minimum(F.relu(x), torch.tensor(10.0)),
+    "a bounded softplus": lambda x: F.softplus(x).clamp(max=15),
+    "a guarded logarithm": lambda x: x.clamp(min=1e-6).log(),
+    "a guarded root": lambda x: (F.relu(x) + 1e-6).sqrt(),
+    "a noisy or": lambda x: torch.log1p(-(x + 20).sigmoid().clamp(1e-4, 1 - 1e-4)),
+    "a wider result": lambda x: torch.maximum(x[:, :, :1, :1], torch.zeros(1, 1, 6, 6)),
+}
+
+
+@pytest.mark.parametrize("spelt", OTHER_FUNCTIONS.values(), ids=OTHER_FUNCTIONS)
+@pytest.mark.parametrize("name", ["backprop", "guided_backprop"])
+def test_what_is_only_like_an_activation_keeps_its_values(name: str, spelt: Activation) -> None:
+    torch.manual_seed(0)
+    stem, mix, images = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 3, 1), torch.rand(2, 1, 8, 8)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mix = stem, mix
+
+        def forward(self, x: Tensor) -> Tensor:
+            return spelt(2000 * self.mix(F.relu(self.stem(x)))).flatten(2).sum(2)
+
+    model = Model()
+    expected = model(images)
+    with attribution.create(name, model).capture() as read:
+        output = model(images)
+        read(output, 1)
+    assert torch.equal(output, expected)
+    assert torch.isfinite(output).all()

@@ -12,13 +12,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from radgaze import models
+from radgaze import attribution, models
+from radgaze.cli import main
 from radgaze.errors import Stopped, UserError
 from radgaze.evaluation import results
 from radgaze.objectives import triangle
 from radgaze.objectives.config import ObjectiveConfig
+from radgaze.objectives.distance import check
 from radgaze.objectives.step import ForwardPass, Maps
 from radgaze.objectives.triangle import Shares
+from radgaze.options import FieldError
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
@@ -306,3 +309,23 @@ def test_all_that_evaluating_writes_belongs_to_the_weights() -> None:
         for name in ("AGREEMENT", "LOCALISATION", "CURVES", "CLASS_AGREEMENT", "RELIANCE")
     }
     assert written <= EVALUATED <= FILES
+
+
+@pytest.mark.parametrize("generator", ["relevance", "cam"])
+def test_a_generator_that_does_not_apply_is_told_in_a_line(
+    generator: str, config: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(config("baseline", trainer={"max_epochs": 1}), tmp_path / "run")
+    if generator == "cam" and "cam" in attribution.methods(models.scoring(run.model()), 32):
+        pytest.skip("applies")
+    capsys.readouterr()
+    assert main(["evaluate", str(run.path), "--generator", generator, "--resamples", "20"]) == 2
+    told = capsys.readouterr().err
+    assert f"the method {generator} does not apply" in told
+
+
+def test_an_option_that_is_no_whole_number_is_refused() -> None:
+    check("harmonization", {"levels": 5})
+    for value in (5.0, True):
+        with pytest.raises(FieldError, match="it is a whole number"):
+            check("harmonization", {"levels": value})

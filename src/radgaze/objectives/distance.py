@@ -124,7 +124,9 @@ def _check_value(distance: Distance, option: str, value: object) -> None:
     try:
         hints = get_type_hints(distance.formula, include_extras=True)
         if option in hints:
-            TypeAdapter(hints[option]).validate_python(value)
+            checked = TypeAdapter(hints[option]).validate_python(value)
+            if isinstance(checked, int) and type(value) is not int:
+                raise FieldError("parameters", f"cannot have {option}={value!r}: it is a whole number")
     except NameError:  # an annotation that is imported for type checkers alone
         return
     except ValidationError as error:

@@ -297,6 +297,7 @@ class Run:
             UserError: There is no such generator, or it does not apply to this model.
         """
         from radgaze import attribution
+        from radgaze.attribution.registry import REGISTRY
         from radgaze.objectives import heatmaps
         from radgaze.objectives.terms import compares
         from radgaze.runs.requirements import unmet
@@ -315,6 +316,9 @@ class Run:
             raise UserError(f"{self.path}: {missing}")
         if trained_with and name == heatmap.generator:
             return heatmaps.create(model, replace(heatmap, compiled=False), "max")
+        refused = REGISTRY[name].unsupported(models.scoring(model), self.config.input.size)
+        if refused:
+            raise UserError(f"{self.path}: the method {name} does not apply: {refused}")
         return attribution.create(name, model)
 
     def predictions(self) -> pl.DataFrame:

@@ -53,8 +53,16 @@ def gradient_of_scores(
     return gradient.masked_fill(noise.view(-1, *[1] * (gradient.dim() - 1)), 0)
 
 
-def without_rounding(attributions: Tensor, scores: Tensor) -> Tensor:
-    """Attributions (B, C, H, W) in the unit of the scores (B,); zero in cases where all are rounding."""
+def without_rounding(attributions: Tensor, scores: Tensor, *, shared_out: bool = False) -> Tensor:
+    """Attributions in the unit of the scores; zero in cases where all are rounding.
+
+    Args:
+        attributions: Attributions (B, C, H, W).
+        scores: Scores (B,).
+        shared_out: Whether a score is shared out among all places, rather than each place's attribution a
+            difference of two scores: then their sum is compared, since a place has a small part of it.
+    """
     floor = ROUNDINGS * torch.finfo(scores.dtype).eps * scores.abs().to(attributions)
-    noise = attributions.abs().flatten(1).amax(1) <= floor
+    sizes = attributions.abs().flatten(1)
+    noise = (sizes.sum(1) if shared_out else sizes.amax(1)) <= floor
     return attributions.masked_fill(noise.view(-1, 1, 1, 1), 0)

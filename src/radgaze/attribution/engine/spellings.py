@@ -8,6 +8,7 @@ however it is written.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, reduce
 
@@ -17,11 +18,21 @@ from torch import Tensor
 from radgaze.attribution.engine import activations
 from radgaze.attribution.engine.activations import Activation, Arguments, Keywords, TorchFunction
 
-PROBES = torch.linspace(-9, 9, 64, dtype=torch.float64) + 0.0137
-"""Points at which functions are compared; none is a kink of an activation."""
+_HALF = torch.tensor([1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 20, 80, 600, 1e4, 1e6], dtype=torch.float64)
+PROBES = torch.cat([-_HALF.flip(0), torch.linspace(-9, 9, 64, dtype=torch.float64) + 0.0137, _HALF])
+"""Points at which functions are compared; none is a kink of an activation.
+
+Those near 0 tell `x.clamp(min=1e-6)`, and those far from it `x.clamp(0, 10)`, from a ReLU.
+"""
+
+FAR = PROBES.abs() > 700
+"""Where exp(x) overflows: a function that is not finite there, as log(1 + exp(x)), is not compared there."""
 
 TOLERANCE = 1e-6
-"""Tolerance of the comparison: constants in models have that many digits, as √2, 1.702, 0.044715."""
+"""Relative tolerance of the comparison: constants in models have that many digits, as √2, 1.702, 0.044715."""
+
+NEAR_ZERO = 1e-9
+"""Absolute tolerance, below what models add or clamp to in order to stay away from 0."""
 
 _ARITHMETIC = (
     "add",
@@ -103,8 +114,9 @@ class Function:
         """The activation with these values; None where there is none."""
         if self.values.dtype != torch.float64:  # a comparison
             return None
+        compared = self.values.isfinite() | ~FAR
         for activation, values in _known():
-            if torch.allclose(self.values, values, rtol=TOLERANCE, atol=TOLERANCE):
+            if torch.allclose(self.values[compared], values[compared], rtol=TOLERANCE, atol=NEAR_ZERO):
                 return activation
         return _leaky(self.values)
 
@@ -144,7 +156,7 @@ class Spelling:
                 return None
             source = function.source
             shadows.append(function.values)
-        if source is None:
+        if source is None or not _keeps_shape((*args, *kwargs.values()), source):
             return None
         try:
             if name == "float" and isinstance(shadows[0], Tensor):
@@ -201,8 +213,15 @@ def _leaky(values: Tensor) -> Activation | None:
     """Leaky ReLU of any slope; None of another function."""
     below = PROBES < 0
     slope = float(values[0] / PROBES[0])
-    straight = torch.allclose(values, torch.where(below, slope * PROBES, PROBES), rtol=TOLERANCE)
+    line = torch.where(below, slope * PROBES, PROBES)
+    straight = torch.allclose(values, line, rtol=TOLERANCE, atol=NEAR_ZERO)
     return activations.leaky_relu(slope) if straight and 0 < slope < 1 - TOLERANCE else None
+
+
+def _keeps_shape(values: Iterable[object], source: Tensor) -> bool:
+    """Whether an operation on these values has a result of a tensor's shape, rather than of a wider one."""
+    shapes = [value.shape for value in values if isinstance(value, Tensor)]
+    return torch.broadcast_shapes(*shapes) == source.shape
 
 
 def _constant(tensor: Tensor) -> float | None:

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from radgaze.attribution.engine.capture import Capture, full
 from radgaze.attribution.engine.feature_maps import UnpooledError
@@ -156,6 +157,25 @@ _BETWEEN = (
 _AVERAGE = ("Mean", "AdaptiveAvgPool2D", "AvgPool2D")
 
 
+_SCALED = ("Mul", "Div")
+
+
+def _is_one_factor(node: Node) -> bool:
+    """Whether a multiplication or division is by one number, or by the zeros and one number of dropout."""
+    factor = next(
+        (
+            each
+            for each in (getattr(node, "_saved_other", None), getattr(node, "_saved_self", None))
+            if isinstance(each, Tensor)
+        ),
+        None,
+    )
+    if factor is None:
+        return True
+    others = factor[factor != 0]
+    return not others.numel() or bool((others == others[0]).all())
+
+
 def _makes_a_map(kind: type[Generator], model: nn.Module, image: Tensor) -> bool:
     try:
         kind(model)(image)
@@ -188,7 +208,7 @@ def _is_average_of(x: Tensor, features: Tensor) -> bool:
         kind = node.name().removesuffix("Backward0").removesuffix("Backward1")
         if kind.startswith(_AVERAGE):
             averages += 1
-        elif not kind.startswith(_BETWEEN):
+        elif not kind.startswith(_BETWEEN) or (kind.startswith(_SCALED) and not _is_one_factor(node)):
             return False
         sources = before(node)
         node = sources[0] if len(sources) == 1 else None

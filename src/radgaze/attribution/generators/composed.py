@@ -73,6 +73,10 @@ class SmoothGrad(Generator):
         _check_positive(samples=self.samples, internal_batch_size=self.internal_batch_size)
         if self.noise < 0:
             raise ValueError(f"noise must be at least 0, a share of the image's range, got {self.noise}")
+        if self.base in REGISTRY and not REGISTRY[self.base].differentiable:
+            raise ValueError(
+                f"smooth_grad averages maps of one backward pass, which {self.base} does not make"
+            )
         self._base = create(self.base, self.model, **self._shared())
 
     def _shared(self) -> dict[str, object]:

@@ -73,7 +73,8 @@ class PostHoc(Generator):
             attributions = self.attributions(score, images.detach(), target, tuple(also)).detach()
             with torch.no_grad():
                 values = score_of(model(images, *also), target, self.output)
-        return normalise(READOUTS[self.readout](without_rounding(attributions, values)), self.normalise)
+        attributions = without_rounding(attributions, values, shared_out=isinstance(self, DeepLift))
+        return normalise(READOUTS[self.readout](attributions), self.normalise)
 
     def attributions(
         self, score: nn.Module, images: Tensor, target: Target, also: tuple[Tensor, ...]
