@@ -83,16 +83,7 @@ def plan(
         return Job(name, repetition.number, repetition.label, config)
 
     kind = _split(options, store)
-    if kind == "store" and "split" not in overrides:
-        note(
-            "The store has twins of its test cases, so that all seeds keep its split; "
-            "`split.kind=stratified` draws one for each seed, whose test cases have few twins"
-        )
-    if kind == "folds" and _has_twins(store):
-        note(
-            "Warning: in `cross_validate` the store's training cases are tested as well, which have no twins "
-            "and may show a confounder that follows their class"
-        )
+    _tell_of_split(kind, store, overrides)
     repetitions = list(_repetitions(options, kind))
     names = [
         name
@@ -131,6 +122,20 @@ def _split(options: ReproduceOptions, store: Store) -> str:
     if options.protocol == "faithful":
         return "published"
     return "store" if _has_twins(store) else "stratified"
+
+
+def _tell_of_split(kind: str, store: Store, overrides: Mapping[str, object]) -> None:
+    """Print what the split means for the twins of a store."""
+    if kind == "store" and "split" not in overrides:
+        note(
+            "The store has twins of its test cases, so that all seeds keep its split; "
+            "`split.kind=stratified` draws one for each seed, whose test cases have few twins"
+        )
+    if kind == "folds" and _has_twins(store):
+        note(
+            "Warning: in `cross_validate` the store's training cases are tested as well, which have no twins "
+            "and may show a confounder that follows their class"
+        )
 
 
 def _has_twins(store: Store) -> bool:
