@@ -155,7 +155,7 @@ def _of_other_images(runs: Sequence[Run], names: Sequence[str]) -> str:
     """Say which runs are of a store with other images than the first that records its own; "" for none."""
     recorded = [(name, origin.read(run.path)) for name, run in zip(names, runs, strict=True)]
     images = {name: each.contents["images"] for name, each in recorded if each is not None}
-    others = [name for name, own in images.items() if own != next(iter(images.values()))]
+    others = [name for name, hashed in images.items() if hashed != next(iter(images.values()))]
     if not others:
         return ""
     return (

@@ -240,14 +240,14 @@ def _once(
     """
     labels = [f"label_{name}" for name in classes]
     # Of exclusive classes a case without one takes those of the next store that gives it one, together.
-    known = pl.sum_horizontal(labels) > 0 if exclusive else pl.lit(True)
+    has_one = pl.sum_horizontal(labels) > 0 if exclusive else pl.lit(True)
     elsewhere = {
-        name: pl.col(name).fill_null(0).filter(known).first().over("sha256")
+        name: pl.col(name).fill_null(0).filter(has_one).first().over("sha256")
         if exclusive
         else pl.col(name).drop_nulls().first().over("sha256")
         for name in labels
     }
-    may = ~known if exclusive else pl.lit(True)
+    may = ~has_one if exclusive else pl.lit(True)
     patients = _patients(cases)
     # Two cases of one store may share a file: only a case of another store counts as a repetition.
     cases = cases.with_columns(

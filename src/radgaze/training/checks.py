@@ -94,7 +94,7 @@ def check_selection(labels: Tensor) -> None:
     if not bool((labels.any(0) & ~labels.all(0)).any()):
         raise UserError(
             f"each class is in all or in none of the {len(labels)} cases by which the epoch is chosen, so "
-            "that they have no AUC: split the store's cases anew with `split.kind=stratified`, or give more"
+            "that they have no AUC: split the store's cases again with `split.kind=stratified`, or give more"
         )
 
 
