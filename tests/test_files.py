@@ -49,6 +49,7 @@ DIRECT = {
     ("clinic/worker/folders.py", "open"): 1,
     ("clinic/worker/folders.py", "rename"): 1,
     ("clinic/worker/journal.py", "open"): 1,
+    ("viewing/study/record.py", "open"): 1,  # a database for its owner alone, which SQLite then fills
     ("clinic/worker/serving.py", "write_bytes"): 1,
     # Optuna's journal, written again beside the old one by Optuna itself.
     ("tuning/study.py", "replace"): 1,

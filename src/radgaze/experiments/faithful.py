@@ -81,7 +81,8 @@ NOT_COPIED = (
     Difference(
         "Choice of the epoch",
         "by the AUC on the test cases",
-        "by the AUC on the validation cases, or on the test cases with `select='test'`",
+        "by the AUC on the validation cases, or on the test cases with `select=test` of reproduce or "
+        "`selection=test` of train",
         "published figures are too high, by the gain of choosing among all epochs",
     ),
     Difference(
@@ -132,7 +133,8 @@ NOT_COPIED = (
     Difference(
         "Cases",
         "1,017 of 1,083 images, by a published list",
-        "those that `prepare` can read and check; rejections.csv has a reason for each of the others",
+        "the same list with `keep_ids`, else all that `prepare` can read and check; rejections.csv has a "
+        "reason for each of the others",
         "other cases in each part; AUCs differ either way",
     ),
 )
