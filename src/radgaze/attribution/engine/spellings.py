@@ -221,7 +221,7 @@ def _leaky(values: Tensor) -> Activation | None:
 def _keeps_shape(values: Iterable[object], source: Tensor) -> bool:
     """Whether an operation on these values has a result of a tensor's shape, rather than of a wider one."""
     shapes = [value.shape for value in values if isinstance(value, Tensor)]
-    return torch.broadcast_shapes(*shapes) == source.shape
+    return bool(torch.broadcast_shapes(*shapes) == source.shape)  # type: ignore[no-untyped-call]
 
 
 def _constant(tensor: Tensor) -> float | None:
