@@ -61,7 +61,7 @@ zoo: $(READY)     ## heatmaps of networks of timm, torchvision, smp, MONAI… ag
 	$(BIN)/python -m pytest -m "" -k "$(ONLY)" --numprocesses $(TESTERS) --dist loadgroup tests/attribution/test_zoo.py
 
 test-clinic: $(READY) clinic-tools  ## the tests marked clinic, with Orthanc, OHIF and Chromium, which are installed (Debian)
-	$(BIN)/python -m pytest -m "clinic and not slow" --durations=10
+	$(BIN)/python -m pytest -m "clinic and not slow" --durations=10 tests/clinic tests/clinic_demo tests/viewing
 
 test-lowest: $(READY)  ## a part of the tests, with the lowest versions that pyproject.toml allows, in .venv-lowest
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --no-emit-index-url --no-annotate --no-header \

@@ -51,6 +51,7 @@ def test_two_kills_over_a_dozen_studies(run: Run, tmp_path: Path) -> None:
     check(after_kills(run, tmp_path, studies=12, kills=2, seed=1), 12)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ten_kills_over_more_studies_than_a_page_without_a_model(tmp_path: Path) -> None:
     reason = orthanc.missing()
