@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def test_each_image_has_a_folder_whose_name_is_a_number(
     out = tmp_path / "dicom"
     assert main(words(verb, run, images, "--dicom", str(out))) == 1
     assert sorted(path.name for path in out.iterdir()) == ["image-001", "image-002"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o700}
     for folder in out.iterdir():
         assert sorted(path.name for path in folder.iterdir()) == FILES
     said = capsys.readouterr()

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from radgaze import records
 from radgaze.errors import UserError
 from radgaze.evaluation import Comparison, compare
 from radgaze.evaluation.comparison_options import CompareOptions
@@ -21,6 +22,7 @@ from radgaze.evaluation.statistics.delong import delong_test
 from radgaze.evaluation.statistics.multiple_testing import holm
 from radgaze.markdown import escaped, table_of
 from radgaze.reporting.comparison_tables import comparison_markdown, write_markdown
+from radgaze.runs import origin
 from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_class
 
 MANY = cases(test=90)
@@ -400,3 +402,13 @@ def test_rows_of_a_comparison_have_the_columns_of_its_tables(runs: list[Evaluate
 def test_resamples_are_within_their_bounds(resamples: int) -> None:
     with pytest.raises(UserError, match="`resamples` must be from 1 to 1,000,000"):
         CompareOptions(resamples=resamples)
+
+
+def test_runs_of_stores_with_other_images_are_compared_without_reliance_and_controls(tmp_path: Path) -> None:
+    """The twins of one of them may show another marker."""
+    runs = [Evaluated(tmp_path / name, seed=seed) for seed, name in enumerate(("a", "b"))]
+    for run, images in zip(runs, ("one", "one"), strict=True):
+        records.write(origin.Origin(dict.fromkeys(origin.PARTS, images)), run.path / origin.FILE)
+    assert not any("other images" in note for note in compared(runs, 20).notes)
+    records.write(origin.Origin(dict.fromkeys(origin.PARTS, "two")), runs[1].path / origin.FILE)
+    assert any("The store of b has other images than that of a" in note for note in compared(runs, 20).notes)

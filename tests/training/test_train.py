@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from radgaze import attribution, models
+from radgaze import models
 from radgaze.cli import main
 from radgaze.errors import Stopped, UserError
 from radgaze.evaluation import results
@@ -316,8 +316,6 @@ def test_a_generator_that_does_not_apply_is_told_in_a_line(
     generator: str, config: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(config("baseline", trainer={"max_epochs": 1}), tmp_path / "run")
-    if generator == "cam" and "cam" in attribution.methods(models.scoring(run.model()), 32):
-        pytest.skip("applies")
     capsys.readouterr()
     assert main(["evaluate", str(run.path), "--generator", generator, "--resamples", "20"]) == 2
     told = capsys.readouterr().err
@@ -329,3 +327,13 @@ def test_an_option_that_is_no_whole_number_is_refused() -> None:
     for value in (5.0, True):
         with pytest.raises(FieldError, match="it is a whole number"):
             check("harmonization", {"levels": value})
+
+
+def test_predictions_that_are_no_numbers_are_told_in_a_line(
+    config: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(config("no_decoder", trainer={"max_epochs": 1}), tmp_path / "run")
+    table = run.predictions().with_columns(pl.lit(float("nan")).alias(f"probability_{CLASSES[0]}"))
+    table.write_parquet(run.path / "predictions.parquet")
+    assert main(["evaluate", str(run.path), "--resamples", "20"]) == 2
+    assert "cells that are no predictions" in " ".join(capsys.readouterr().err.split())

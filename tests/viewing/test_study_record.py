@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -141,6 +142,12 @@ def test_a_record_is_that_of_one_study_to_which_readers_can_be_added(recorder: R
         begun(recorder.path, longer, known(4, 1))
     with pytest.raises(UserError, match="another model"):
         Recorder(recorder.path).begin(longer, {}, "other weights", CASES)
+
+
+def test_a_record_is_its_owners_alone(recorder: Recorder) -> None:
+    files = [path for path in recorder.path.parent.iterdir() if path.name.startswith(recorder.path.name)]
+    assert recorder.path in files
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
 def test_what_is_no_record_is_told(tmp_path: Path) -> None:

@@ -339,12 +339,9 @@ class Run:
         advice = f"remove it, and make it again with {call('train', resume=self.path)}"
         table = read_parquet(path, ("case_id", "patient", "split"), advice)
         values = table.select(pl.col("^(probability|label)_.*$"))
-        is_number = all(dtype.is_numeric() for dtype in values.dtypes)
-        if (
-            not is_number
-            or table.null_count().sum_horizontal()[0]
-            or not values.select(pl.all().cast(pl.Float64).is_finite().all()).row(0) == (True,) * values.width
-        ):
+        numbers = all(dtype.is_numeric() for dtype in values.dtypes)
+        whole = numbers and all(values.select(pl.all().cast(pl.Float64).is_finite().all()).row(0))
+        if not whole or table.null_count().sum_horizontal()[0]:
             raise UserError(f"{path} has cells that are no predictions; {advice}")
         return table
 

@@ -27,11 +27,11 @@ def each_against_others(store: Store, case_ids: Sequence[str], load: Load) -> It
     Yields:
         Batches of the same cases: with the gaze of one reader, and with that of all the others.
     """
-    on_image = store.scan_fixations().filter(pl.col("duration") > 0).select("reading_id").unique().collect()
-    readings = (
-        store.readings.filter(pl.col("case_id").is_in(list(case_ids)))
-        .join(on_image, on="reading_id", how="semi", maintain_order="left")
-        .with_columns(reader=pl.coalesce("reader", "reading_id"))
+    readings = store.readings.filter(pl.col("case_id").is_in(list(case_ids)))
+    of_cases = pl.col("reading_id").is_in(readings["reading_id"].implode())
+    on_image = store.scan_fixations().filter(of_cases).select("reading_id").unique().collect()
+    readings = readings.join(on_image, on="reading_id", how="semi", maintain_order="left").with_columns(
+        reader=pl.coalesce("reader", "reading_id")
     )
     readings = readings.with_columns(
         turn=pl.col("reader").rank("dense").over("case_id") - 1,

@@ -78,11 +78,14 @@ def check_new(out: Path, overwrite: bool) -> None:
 def drop_evaluation(out: Path) -> None:
     """Remove what was measured on weights that a resumed training has replaced."""
     for name in sorted(EVALUATED):
-        path = out / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(out / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def make(out: Path, *, resume: bool) -> None:
@@ -96,12 +99,10 @@ def make(out: Path, *, resume: bool) -> None:
     if out.exists() and not resume:
         remaining = []
         for path in sorted(out.iterdir()):
-            if path.name not in FILES:
-                remaining.append(shortened(path.name, 40))
-            elif path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+            if path.name in FILES:
+                _remove(path)
             else:
-                path.unlink()
+                remaining.append(shortened(path.name, 40))
         if remaining:
             names = ", ".join(remaining[:3]) + (", …" if remaining[3:] else "")
             note(f"{out}: {names} is left as it is, for training and evaluating do not write it")
