@@ -61,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_each_reader_of_a_case_stands_once_against_all_its_others(run: Run) -> None:
-    ids = ["case-02", "case-01", "case-00", "case-04"]
+    ids = ["case-02", "case-01", "case-00", "case-03", "case-04"]
     found = {
         (case_id, *map(_places, (one, rest), (k, k)))
         for one, rest in run.readers("test", ids, batch_size=1)
@@ -83,7 +83,7 @@ def test_the_cases_come_in_the_order_asked_for(run: Run) -> None:
 
 
 def test_where_every_case_has_one_reader_there_is_nothing_to_compare(run: Run) -> None:
-    assert list(run.readers("test", ["case-01", "case-04"])) == []
+    assert list(run.readers("test", ["case-01", "case-03", "case-04"])) == []
 
 
 def _places(batch: Batch, k: int) -> tuple[float, ...]:
