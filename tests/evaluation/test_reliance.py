@@ -42,7 +42,7 @@ def test_each_image_that_shows_the_confounder_is_compared_with_the_one_without()
     )  # fmt: skip
     of_cases = cases(rng, list(shown_in))
     of_twins = probabilities(rng, twins["case_id"].to_list())
-    found = figures(twins, of_twins, of_cases, CLASSES)
+    found = figures(twins, of_twins, of_cases, CLASSES, exclusive=True, softmax=True)
     every = {row["case_id"]: np.array([row[name] for name in NAMES]) for table in (of_cases, of_twins)
              for row in table.iter_rows(named=True)}  # fmt: skip
     assert found["case_id"].to_list() == ["x", "y", "z"]
@@ -62,7 +62,7 @@ def test_twins_that_say_nothing_of_what_they_show_are_compared_with_their_case()
     rng = np.random.default_rng(1)
     twins = pl.DataFrame([{"case_id": f"x{i}", "twin_of": "x"} for i in range(2)], schema=TWINS)
     of_cases, of_twins = cases(rng, ["x"]), probabilities(rng, ["x0", "x1"])
-    (row,) = figures(twins, of_twins, of_cases, CLASSES).iter_rows(named=True)
+    (row,) = figures(twins, of_twins, of_cases, CLASSES, exclusive=True, softmax=True).iter_rows(named=True)
     assert (row["confounder"], row["pairs"], row["reliance"]) == (UNNAMED, 2, None)
     own = of_cases.select(NAMES).to_numpy()[0]
     expected = [np.abs(other - own).sum() / 2 for other in of_twins.select(NAMES).to_numpy()]
@@ -76,7 +76,7 @@ def test_a_twin_of_another_class_is_compared_with_a_case_that_shows_its_own() ->
          "original_shows": ["a"]}
     )  # fmt: skip
     of_cases, of_twins = cases(rng, ["x"]), probabilities(rng, ["x-b"])
-    (row,) = figures(twins, of_twins, of_cases, CLASSES).iter_rows(named=True)
+    (row,) = figures(twins, of_twins, of_cases, CLASSES, exclusive=True, softmax=True).iter_rows(named=True)
     rise = of_twins["probability_b"][0] - of_cases["probability_b"][0]
     assert row["pairs"] == 1
     assert row["reliance"] == pytest.approx(rise)
@@ -92,7 +92,7 @@ def test_kinds_of_confounders_are_kept_apart() -> None:
         schema=TWINS,
     )
     of_cases, of_twins = cases(rng, ["x"]), probabilities(rng, twins["case_id"].to_list())
-    found = figures(twins, of_twins, of_cases, CLASSES)
+    found = figures(twins, of_twins, of_cases, CLASSES, exclusive=True, softmax=True)
     own = of_cases["probability_a"][0]
     for kind, reliance in found.select("confounder", "reliance").iter_rows():
         without = of_twins.filter(case_id=f"x-{kind}")["probability_a"][0]

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from radgaze import files
+from radgaze import files, records
 from radgaze.cli import compare as comparing
 from radgaze.cli import main
 from radgaze.errors import UserError
@@ -400,3 +400,18 @@ def test_a_disk_that_cannot_be_written_is_a_line_in_every_verb(
     assert "Traceback" not in said
     assert os.strerror(fault) in said.strip().splitlines()[-1]
     assert not re.search(r"\.part\b(?!ial)", said.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(("recorded", "excludes"), [(False, False), (True, True), (None, True)])
+def test_whether_classes_exclude_each_other_is_the_stores_to_say(
+    place: Path, recorded: bool | None, excludes: bool
+) -> None:
+    run = Run.open(place / "run")
+    assert origin.read(run.path).exclusive is True
+    assert run.exclusive
+    # The labels of a store of several classes may happen to be one of each case.
+    records.write(replace(origin.read(run.path), exclusive=recorded), run.path / origin.FILE)
+    objective = replace(run.config.objective, classification="sigmoid")
+    run = Run(run.path, replace(run.config, objective=objective))
+    assert (run.predictions().select(f"label_{name}" for name in run.classes).sum_horizontal() == 1).all()
+    assert run.exclusive is excludes

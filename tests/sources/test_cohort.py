@@ -8,6 +8,9 @@ import polars as pl
 import pytest
 from pandera.errors import SchemaError
 
+from radgaze.errors import UserError
+from radgaze.evaluation.metrics import localisation
+from radgaze.evaluation.results import MACRO
 from radgaze.sources import external_sort as spool
 from radgaze.sources.cohort import Cohort
 
@@ -129,3 +132,10 @@ def test_classes_that_exclude_each_other_are_one_to_a_case_and_others_any_number
 def test_empty_tables_are_fine(cohort: Cohort) -> None:
     empty = replace(cohort, readings=cohort.readings.clear(), fixations=cohort.fixations.clear())
     assert empty.readings.is_empty()
+
+
+@pytest.mark.parametrize("name", [MACRO, "nss", *localisation.METRICS])
+def test_a_class_has_no_name_that_results_use_for_something_else(cohort: Cohort, name: str):
+    cases = cohort.cases.rename({"label_A": f"label_{name}"})
+    with pytest.raises(UserError, match=f"{name} cannot be the name of a class"):
+        replace(cohort, cases=cases, classes=(name, "B"))

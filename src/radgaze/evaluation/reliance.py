@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from radgaze.devices import usable_device
-from radgaze.evaluation.metrics import multilabel
 from radgaze.evaluation.metrics.reliance import METRICS, pairs
 from radgaze.evaluation.results import Reliance
 from radgaze.evaluation.statistics.case_means import means
@@ -64,11 +63,29 @@ def measure(run: Run, device: str = "auto") -> pl.DataFrame:
     ]
     values = vote.probabilities(run.vote, np.stack([table.select(names).to_numpy() for table in tables]))
     predicted = tables[0].select("case_id").with_columns(pl.from_numpy(values, names))
-    return figures(run.store.twins, predicted, run.predictions(), run.classes)
+    return figures_of(run, run.store.twins, predicted)
+
+
+def figures_of(run: Run, twins: pl.DataFrame, of_twins: pl.DataFrame) -> pl.DataFrame:
+    """Compute the figures of `measure` from a run's predictions and those of some twins, see `figures`."""
+    return figures(
+        twins,
+        of_twins,
+        run.predictions(),
+        run.classes,
+        exclusive=run.exclusive,
+        softmax=run.config.objective.classification == "softmax",
+    )
 
 
 def figures(
-    twins: pl.DataFrame, of_twins: pl.DataFrame, of_cases: pl.DataFrame, classes: Sequence[str]
+    twins: pl.DataFrame,
+    of_twins: pl.DataFrame,
+    of_cases: pl.DataFrame,
+    classes: Sequence[str],
+    *,
+    exclusive: bool,
+    softmax: bool,
 ) -> pl.DataFrame:
     """Compute the figures of `measure` from predictions.
 
@@ -77,6 +94,8 @@ def figures(
         of_twins: Predictions of the twins: case_id, and probability_<class> for each class.
         of_cases: Predictions of the cases, see `Run.predictions`.
         classes: The classes.
+        exclusive: Whether each case has exactly one of them.
+        softmax: Whether the probabilities of an image add up to 1.
     """
     images = _images(twins, of_twins, of_cases, classes)
     compared = [pair for rows in _by_case(images) for pair in pairs_of(rows)]
@@ -88,7 +107,8 @@ def figures(
         shown.select(names).to_numpy(),
         without.select(names).to_numpy(),
         [place.get(name, -1) for name in shown["shows"]],
-        exclusive=multilabel.exclusive(of_cases, classes),
+        exclusive=exclusive,
+        softmax=softmax,
     )
     rows = shown.select("case_id", "patient", "confounder").with_columns(
         pl.Series(name, column).fill_nan(None) for name, column in scores.items()

@@ -57,7 +57,6 @@ def summarise(
         relied: Reliance of each case with twins, see `reliance.measure`.
     """
     settings = _settings(run, options)
-    exclusive = multilabel.exclusive(scores.predictions, run.classes)
     test, validate = (scores.predictions.filter(pl.col("split") == split) for split in ("test", "validate"))
     resampling = partial(
         policy.resampling_of,
@@ -70,7 +69,7 @@ def summarise(
             run.classes,
             resampling(cases),
             PaperResamples(cases.height, seed=options.seed),
-            exclusive=exclusive,
+            exclusive=run.exclusive,
             interval=settings.interval or "delong",
         )
         for cases in (test, validate)
@@ -82,7 +81,7 @@ def summarise(
         protocol=run.config.protocol,
         selection=run.config.selection,
         classes=tuple(run.classes),
-        exclusive=exclusive,
+        exclusive=run.exclusive,
         software=__version__,
         settings=settings,
         test=of_test.with_maps(

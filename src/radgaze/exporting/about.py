@@ -9,7 +9,6 @@ from radgaze.evaluation.referral.selective import Referral
 from radgaze.exporting.network import Exported
 from radgaze.models.input_scale import scale_in
 from radgaze.predicting.inputs import Preparation
-from radgaze.predicting.predictor import has_one_class
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
 from radgaze.version import __version__
@@ -69,7 +68,7 @@ def about(model: Exported, file: str) -> dict[str, object]:
 
 def decisions(run: Run, rule: Referral | None) -> dict[str, object]:
     """The classes, and how probabilities become decisions."""
-    one = has_one_class(run)
+    one = run.exclusive
     return {
         "classes": list(run.classes),
         "probabilities": run.config.objective.classification,

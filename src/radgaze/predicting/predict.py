@@ -21,7 +21,7 @@ from radgaze.predicting.finding import find
 from radgaze.predicting.inputs import Preparation, Subject, Unreadable, batched, check_without_gaze, read
 from radgaze.predicting.options import NamedBy, PredictOptions
 from radgaze.predicting.prediction import Prediction, joined
-from radgaze.predicting.predictor import Predictor, has_one_class
+from radgaze.predicting.predictor import Predictor
 from radgaze.runs.run import Run
 
 Image: TypeAlias = str | PathLike[str] | Array
@@ -85,7 +85,7 @@ def predict_subjects(
     predictor: Predictor, subjects: Iterator[Subject | Unreadable], batch_size: int, *, masks: bool = False
 ) -> Iterator[Prediction]:
     """Predict images that were read, a batch at a time."""
-    one_class = has_one_class(predictor.run)
+    one_class = predictor.run.exclusive
     for batch in batched(subjects, batch_size):
         yield _of_batch(predictor, batch, one_class=one_class, masks=masks)
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from radgaze import models
 from radgaze.devices import usable_device
 from radgaze.errors import UserError, call
-from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.evaluation.referral.perturbation import given
 from radgaze.evaluation.referral.selective import FILE, Decision, Referral
 from radgaze.models.output import Output
@@ -104,16 +103,6 @@ class Predictor:
             return None
         rule = "mean" if self.run.vote is None else self.run.vote.rule
         return made[0] if len(made) == 1 else vote.combined(rule, np.stack(made)).astype(np.float32)
-
-
-def has_one_class(run: Run) -> bool:
-    """Whether each case of a run has exactly one of its classes, so that the most probable is predicted."""
-    if run.config.objective.classification == "softmax":
-        return True
-    try:
-        return exclusive(run.predictions(), run.classes)
-    except UserError:  # training was not finished
-        return False
 
 
 def _referral(run: Run) -> Referral | None:

@@ -15,7 +15,6 @@ from radgaze.evaluation.comparison import Comparison
 from radgaze.evaluation.comparison_rows import EstimateRow, PairedRow
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.classification import METRICS
-from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.evaluation.paired import CLASS_METRICS
 from radgaze.evaluation.results import EvaluationSettings, read_results
 from radgaze.evaluation.statistics.decision import Difference
@@ -213,8 +212,7 @@ def findings(compared: Comparison) -> list[str]:
 
 def _about(run: Run, name: str) -> tuple[str, str]:
     """Name the experiment, where the name of the run does not, and describe the run."""
-    one_each = exclusive(run.predictions(), run.classes)
-    words = description.summary(run, description.store_facts(run), exclusive=one_each)
+    words = description.summary(run, description.store_facts(run), exclusive=run.exclusive)
     experiment = description.experiment_of(run)
     return "" if name == experiment else f"experiment {experiment}", words
 

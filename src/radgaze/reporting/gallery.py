@@ -77,7 +77,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
     import torch
 
     from radgaze.evaluation.maps import case_maps, smoothed
-    from radgaze.evaluation.metrics.multilabel import THRESHOLD, exclusive
+    from radgaze.evaluation.metrics.multilabel import THRESHOLD
     from radgaze.gaze import box_maps
     from radgaze.store.boxes import with_area
 
@@ -94,12 +94,11 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
     has_fixations = [bool(has and row.any()) for has, row in zip(maps.has_gaze, maps.present, strict=True)]
     has_boxes = [bool(row.any()) for row in maps_of_boxes]
     kind = attention_of(run.store)
-    one_each = exclusive(run.predictions(), run.classes)
     cases = []
     for row, case_id in enumerate(maps.case_ids):
         top = int(maps.probabilities[row].argmax())
         truth, predicted = run.classes[int(maps.labels[row].argmax())], run.classes[top]
-        if not one_each:
+        if not run.exclusive:
             truth = _all_named(run.classes, maps.labels[row] > 0)
             predicted = _all_named(run.classes, maps.probabilities[row] >= THRESHOLD)
         cases.append(

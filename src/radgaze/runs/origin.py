@@ -66,11 +66,13 @@ class Origin(Record):
         contents: Hash of each of `PARTS`.
         drawn: Hash of the run's split; None in runs from before it was recorded.
         images: The way in which its images were read; None in runs from before it was recorded.
+        exclusive: Whether each of its cases has exactly one class; None in runs from before it was recorded.
     """
 
     contents: dict[str, str]
     drawn: str | None = optional()
     images: StoredImages | None = optional()
+    exclusive: bool | None = optional()
 
 
 def contents(store: Store) -> dict[str, str]:
@@ -97,7 +99,7 @@ def contents(store: Store) -> dict[str, str]:
 def write(store: Store, run: Path) -> None:
     """Record in a run's folder the hashes of its store and split, and how its images were read."""
     images = StoredImages(store.size, store.voi)
-    records.write(Origin(contents(store), drawn(store), images), run / FILE)
+    records.write(Origin(contents(store), drawn(store), images, store.exclusive), run / FILE)
 
 
 def drawn(store: Store) -> str:

@@ -107,6 +107,25 @@ class Run:
         """Class names, in the order of the logits."""
         return models.load_classes(self.voters[0].path / "model")
 
+    @cached_property
+    def exclusive(self) -> bool:
+        """Whether each case has exactly one of the classes, so that the most probable is predicted.
+
+        Runs from before this was recorded have it of a softmax, or else of the labels of the predicted cases.
+
+        Raises:
+            UserError: The record of the store, or the predictions, are damaged.
+        """
+        if self.config.objective.classification == "softmax":
+            return True
+        recorded = origin.read(self.path)
+        if recorded is not None and recorded.exclusive is not None:
+            return recorded.exclusive
+        if not (self.path / PREDICTIONS).is_file():  # training was not finished
+            return False
+        labels = pl.sum_horizontal(f"label_{name}" for name in self.classes)
+        return bool(self.predictions().select((labels == 1).all()).item())
+
     @property
     def weights(self) -> Path:
         """File of the trained weights."""

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
+from radgaze.errors import UserError
 from radgaze.sources.contents import (
     NO_BOXES,
     NO_FIXATIONS,
@@ -21,6 +22,10 @@ from radgaze.sources.contents import (
     Schema,
 )
 from radgaze.sources.external_sort import slices
+from radgaze.words import listed
+
+RESERVED = frozenset({"macro", "multiclass", "validation", "nss", "pointing_game", "energy_inside", "iou"})
+"""Names that no class can have: in tables of results another figure has them, in the place of a class."""
 
 
 def _none(schema: Schema) -> Callable[[], pl.DataFrame]:
@@ -63,6 +68,7 @@ class Cohort:
             differs in one confounder. It is no case: it has no split and counts nowhere.
 
     Raises:
+        UserError: A class has one of the `RESERVED` names.
         pandera.errors.SchemaError: A table has other columns, types or values than described here.
         ValueError: Two tables contradict each other.
     """
@@ -86,6 +92,11 @@ class Cohort:
         return pl.concat([self.cases["image"], self.twins["image"]])
 
     def __post_init__(self) -> None:
+        if taken := RESERVED.intersection(self.classes):
+            raise UserError(
+                f"{listed(sorted(taken))} cannot be the name of a class: tables of results have another "
+                "figure of this name in the place of a class; rename it"
+            )
         for name in ("cases", "readings", "boxes", "regions", "rejections", "mentions", "twins"):
             self._check_table(name, getattr(self, name))
         self._check_fixations()

@@ -20,7 +20,7 @@ from radgaze.explaining.methods import generators
 from radgaze.explaining.smoothing import smooth
 from radgaze.objectives.triangle import probabilities
 from radgaze.predicting.inputs import Preparation, Subject
-from radgaze.predicting.predictor import Predictor, has_one_class
+from radgaze.predicting.predictor import Predictor
 from radgaze.runs.run import Run
 from radgaze.store.placement import Frame
 
@@ -85,7 +85,7 @@ class Network:
         )
         if not run.config.model.reads_gaze and _has_mask(predictor, nothing):
             methods[MASK] = "decoder's mask"
-        return cls(predictor, Preparation.of(run), methods, has_one_class(run))
+        return cls(predictor, Preparation.of(run), methods, run.exclusive)
 
     @property
     def run(self) -> Run:

@@ -33,7 +33,7 @@ from radgaze.explaining.smoothing import smooth
 from radgaze.files import write_bytes
 from radgaze.predicting.inputs import Preparation, Subject, check_without_gaze
 from radgaze.predicting.predict import predicted_classes
-from radgaze.predicting.predictor import Predictor, has_one_class
+from radgaze.predicting.predictor import Predictor
 from radgaze.runs import vote
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
@@ -118,7 +118,7 @@ class Maker:
             temperature=None if referral is None else referral.calibration,
         )
         digest = file_digest(rule) if referral is not None else ""
-        return cls(predictor, generators, model, options, digest, has_one_class(run))
+        return cls(predictor, generators, model, options, digest, run.exclusive)
 
     def __call__(self, image: str | os.PathLike[str] | bytes) -> list[Result]:
         """Make the objects of one image, see `make`."""

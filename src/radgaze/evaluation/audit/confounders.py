@@ -128,7 +128,7 @@ def load(
             if twin in shown:
                 inputs[twin] = each
         bar.advance(len(batch))
-    effects = reliance.figures(twins, pl.concat(predicted), run.predictions(), run.classes)
+    effects = reliance.figures_of(run, twins, pl.concat(predicted))
     views_of: dict[str, list[View]] = {name: [] for name in effects["confounder"].unique().sort()}
     for (name, case_id), views in compared.items():
         for image, others in views:

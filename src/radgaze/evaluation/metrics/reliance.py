@@ -40,7 +40,9 @@ METRICS: dict[str, Metric] = {
 """The metrics by name, in the order of tables; `pairs` computes them."""
 
 
-def pairs(P: ArrayLike, Q: ArrayLike, shown: ArrayLike, *, exclusive: bool) -> dict[str, Floats]:
+def pairs(
+    P: ArrayLike, Q: ArrayLike, shown: ArrayLike, *, exclusive: bool, softmax: bool
+) -> dict[str, Floats]:
     """Compute the metrics of each pair, by name.
 
     Args:
@@ -48,6 +50,7 @@ def pairs(P: ArrayLike, Q: ArrayLike, shown: ArrayLike, *, exclusive: bool) -> d
         Q: Probabilities of the images without it, (N, C).
         shown: Class whose confounder is shown, (N,); −1 where it belongs to no class.
         exclusive: Whether every case has exactly one class.
+        softmax: Whether the probabilities of an image are one distribution, rather than one for each class.
 
     Raises:
         ValueError: The shapes do not fit, or a class does not exist.
@@ -59,19 +62,19 @@ def pairs(P: ArrayLike, Q: ArrayLike, shown: ArrayLike, *, exclusive: bool) -> d
         raise ValueError(f"shown classes are from -1 to {P.shape[1] - 1}, got {k.min()} to {k.max()}")
     return {
         "reliance": _reliance(P, Q, k),
-        "total_variation": total_variation(P, Q, exclusive=exclusive),
+        "total_variation": total_variation(P, Q, softmax=softmax),
         "flips": flips(P, Q, exclusive=exclusive),
     }
 
 
-def total_variation(P: Floats, Q: Floats, *, exclusive: bool) -> Floats:
-    """Compute ½ Σ_k |P_k − Q_k|; where classes do not exclude each other, the mean over them of |P_k − Q_k|.
+def total_variation(P: Floats, Q: Floats, *, softmax: bool) -> Floats:
+    """Compute ½ Σ_k |P_k − Q_k|; of probabilities that need not add up to 1, the mean of |P_k − Q_k|.
 
     Both are the total variation distance of a prediction's distributions: over the classes, or of each class
     against its absence.
     """
     change = np.abs(P - Q)
-    distance: Floats = change.sum(1) / 2 if exclusive else change.mean(1)
+    distance: Floats = change.sum(1) / 2 if softmax else change.mean(1)
     return distance
 
 

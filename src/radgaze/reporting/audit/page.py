@@ -10,7 +10,6 @@ from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
 from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, MethodResults
 from radgaze.evaluation.audit.verdicts import verdict_columns, verdict_rows
-from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.reporting import description
 from radgaze.reporting.audit import figures
 from radgaze.reporting.audit.rows import (
@@ -105,9 +104,7 @@ def write_audit_page(run: Run, folder: Path, results: AuditResults) -> Path:
         Path of the page.
     """
     overview = save(figures.overview(results), folder / "audit.png")
-    about = description.summary(
-        run, description.store_facts(run), exclusive=exclusive(run.predictions(), run.classes)
-    )
+    about = description.summary(run, description.store_facts(run), exclusive=run.exclusive)
     flagged = [is_flagged(method) for method in results.audited().values()]
     return write_page(
         "audit.html",
