@@ -265,6 +265,7 @@ def test_a_folder_with_something_else_is_kept_and_the_same_vote_goes_on(
     made = make_vote(runs, VoteOptions(tmp_path / "vote"))
     before = made.predictions()
     assert make_vote(runs, VoteOptions(tmp_path / "vote")).predictions().equals(before)
+    assert make_vote(runs[::-1], VoteOptions(tmp_path / "vote")).predictions().equals(before)
     with pytest.raises(UserError, match="holds something else"):
         make_vote(runs[:2], VoteOptions(tmp_path / "vote"))
     with pytest.raises(UserError, match="holds something else"):

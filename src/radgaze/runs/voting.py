@@ -203,5 +203,11 @@ def _check_new(out: Path, made: Vote) -> None:
     """Raise UserError where a folder holds something else than this vote."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if vote.read(out) != made:
+    there = vote.read(out)
+    if there is None or _any_order(there) != _any_order(made):
         raise UserError(f"{out} is not empty and holds something else than this vote; choose another `out`")
+
+
+def _any_order(made: Vote) -> Vote:
+    """The vote with its runs in an order that depends on them alone."""
+    return replace(made, voters=tuple(sorted(made.voters, key=lambda voter: voter.path)))
