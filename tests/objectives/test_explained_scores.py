@@ -125,3 +125,15 @@ def test_of_several_classes_one_is_drawn_by_the_key_of_the_case_alone() -> None:
     for kind, of_kind in ((0, [0, 2]), (2, [0, 1, 2])):
         counts = torch.bincount(found[kind::4], minlength=3)[of_kind] / 600
         assert counts.tolist() == pytest.approx([1 / len(of_kind)] * len(of_kind), abs=0.07)
+
+
+def test_the_runner_up_is_never_the_class_that_it_is_told_from() -> None:
+    """Neither of a case without any class, whose "true" class is the predicted one, nor of one with all."""
+    logits = torch.tensor([[0.3, -1.0, 2.0], [0.3, -1.0, 2.0], [0.3, -1.0, 2.0], [0.3, -1.0, 2.0]])
+    labels = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 1, 1], [0, 0, 1]])
+    true = torch.tensor([2, 1, 0, 2])
+    assert runner_up(logits, labels, true).tolist() == [0, 0, 1, 0]
+    model = Scored()
+    none = torch.zeros_like(LABELS)
+    found, _ = read(model, HeatmapConfig(generator="backprop", readout="sum", target="contrast"), none)
+    assert found.abs().amax((1, 2, 3)).gt(0).all()

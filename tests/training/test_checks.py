@@ -193,3 +193,14 @@ def test_a_run_goes_on_as_what_it_began_as(config: Configure, tmp_path: Path) ->
         with pytest.raises(UserError, match=r"began with `.*` and cannot go on with"):
             train(other, out, resume=True)
     assert train(config("baseline", trainer={"max_epochs": 3}), out, resume=True).history().height == 3
+
+
+@pytest.mark.parametrize("experiment", ["icasc", "gradmask"])
+def test_a_method_that_tells_two_classes_apart_refuses_a_store_of_one(
+    experiment: str, config: Configure, store: Store
+) -> None:
+    one = replace(store, manifest={**store.manifest, "classes": list(store.classes[:1]), "exclusive": False})
+    assert len(one.classes) == 1
+    with pytest.raises(UserError, match="tells a class from another one"):
+        check(config(experiment), one)
+    check(config(experiment), store)

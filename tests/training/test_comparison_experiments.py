@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from radgaze import experiments
 from radgaze.gaze.reference import viridis_grey
@@ -74,3 +75,25 @@ def test_it_trains_in_half_precision(name: str, config: Configure, tmp_path: Pat
     trainer = {"max_epochs": 1, "precision": "bf16-mixed"}
     history = train(config(name, input={"size": 64}, trainer=trainer), tmp_path / name).history()
     assert history["train/loss"].is_finite().all()
+
+
+@pytest.mark.parametrize(
+    "name", [each.name for each in experiments.catalogue() if each.family == "Comparison"]
+)
+def test_the_faithful_protocol_leaves_what_an_experiment_says_of_itself(name: str) -> None:
+    """Its γ is that of the paper's experiments, and its gaze maps are those of the published code."""
+    folder = Path(inspect.getfile(experiments)).parent
+    content = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    restated = leaves(content.pop("faithful", {}))
+    told = leaves(content)
+    faithful = leaves(experiments.load(name, "faithful"))
+    changed = {key for key, value in told.items() if key in faithful and faithful[key] != value}
+    assert changed <= restated.keys()
+
+
+def leaves(fields: dict, place: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+    """The values of nested settings, by their place."""
+    found: dict[tuple[str, ...], object] = {}
+    for key, value in fields.items():
+        found |= leaves(value, (*place, key)) if isinstance(value, dict) else {(*place, key): value}
+    return found

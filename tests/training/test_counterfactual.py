@@ -23,7 +23,7 @@ from radgaze.store.batch import Batch, collate
 from radgaze.store.lungs import draw_lung_shape
 from radgaze.store.store import Store
 from radgaze.training import module as module_of_training
-from radgaze.training.checks import check_unchanged
+from radgaze.training.checks import check_gaze, check_unchanged
 from radgaze.training.counterfactual import Changed, change, check_regions, regions
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
@@ -412,3 +412,23 @@ def test_published_maps_leave_a_region_to_exchange(
     assert check_regions(faithful.counterfactual, data_of(faithful).train_cases) is not None
     with pytest.raises(UserError, match=r"have no pixel below 0\.14 of their maximum"):
         check_regions(own.counterfactual, data_of(faithful).train_cases)
+
+
+@pytest.mark.parametrize(
+    ("perturbation", "hard", "refused"),
+    [("exchange", False, True), ("keep", True, True), ("keep", False, False)],
+)
+def test_a_term_whose_region_is_the_whole_of_published_maps_is_refused(
+    perturbation: str, hard: bool, refused: bool, config: Configure
+) -> None:
+    options = {"by": "gaze", "perturbation": perturbation, "threshold": 0.1, "hard": hard}
+    terms = {"consistency": {"kind": "perturbed", "weight": 1.0, "options": options}}
+    wanted = config(
+        "no_decoder", "faithful", split={"kind": "store"}, gaze={"sigma": 3.0}, objective={"terms": terms}
+    )
+    cases = data_of(wanted).train_cases
+    if not refused:
+        check_gaze(wanted, cases)
+        return
+    with pytest.raises(UserError, match=r"terms\.consistency\.options\.threshold=0\.1. has the whole image"):
+        check_gaze(wanted, cases)

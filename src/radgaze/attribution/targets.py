@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from radgaze.attribution.tracing import is_traced
 
@@ -149,16 +149,20 @@ def target_index(
     return index
 
 
-def runner_up(logits: Tensor, labels: Tensor) -> Tensor:
+def runner_up(logits: Tensor, labels: Tensor, true: Tensor) -> Tensor:
     """The most probable class (B,) that each case does not have; the least probable where it has all.
 
     Args:
-        logits: Class scores (B, C).
+        logits: Class scores (B, C) of at least two classes.
         labels: Labels (B, C), 1 for each class that a case has.
+        true: The class (B,) that it is to be told from, which it never is: that of the target "true", which
+            a case need not have.
     """
     scores = logits.detach().float()
-    wrong = scores.masked_fill(labels.to(scores.device) > 0.5, -torch.inf)
-    return torch.where(wrong.isfinite().any(1), wrong.argmax(1), scores.argmin(1))
+    itself = nn.functional.one_hot(true, scores.shape[1]) > 0
+    lacks = ~itself & (labels.to(scores.device) <= 0.5)
+    likely, unlikely = scores.masked_fill(~lacks, -torch.inf), scores.masked_fill(itself, torch.inf)
+    return torch.where(lacks.any(1), likely.argmax(1), unlikely.argmin(1))
 
 
 def _is_index(target: object) -> bool:

@@ -68,6 +68,12 @@ def reference_points(points: Tensor) -> tuple[Tensor, Tensor]:
     return pixel + 0.5, (pixel[..., 1] > 0).to(points.dtype)
 
 
+def lowest_share() -> float:
+    """The share of its maximum below which no map of the authors' falls, however little was looked at."""
+    lowest, highest = viridis_grey(torch.tensor([0.0, 1.0])).tolist()
+    return float(lowest / highest)
+
+
 def viridis_grey(maps: Tensor) -> Tensor:
     """Convert maps in [0, 1] to the grey values in [0, 1] of a viridis picture, float32 of the same shape.
 

@@ -44,7 +44,7 @@ class Targets:
             logits, draw = self.output.logits, self.draw
             drawn = None if draw is None else uniform_maps(draw, PURPOSE, (1, logits.shape[1]))[:, 0, 0]
             self._classes[target] = (
-                runner_up(logits, self.labels)
+                runner_up(logits, self.labels, self.classes("true"))
                 if target == "runner_up"
                 else target_index(logits, target, self.labels, drawn=drawn)
             )

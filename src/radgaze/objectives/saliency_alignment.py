@@ -80,8 +80,8 @@ def res(
 def haics(p: Tensor, q: Tensor, *, cells: Count = CELLS) -> Tensor:
     """Mean of −q·log M − (1 − q)·log(1 − M), M being p scaled to [0, 1] (HAICS, Shen et al. 2021).
 
-    Computed as implemented in YuyangGao/RES. M is scaled by the minimum and maximum of p, and clamped to
-    [1e-6, 1 − 1e-6].
+    Computed as implemented in YuyangGao/RES, but without its factor, the share of the cells that are
+    annotated. M is scaled by the minimum and maximum of p, and clamped to [1e-6, 1 − 1e-6].
 
     Args:
         p: Heatmaps.

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from radgaze import attribution, experiments, models
 from radgaze.attribution.readout import READOUTS
 from radgaze.errors import UserError, call
+from radgaze.gaze.reference import lowest_share
 from radgaze.gaze.spec import Geometry
 from radgaze.models.config import own_in_words
 from radgaze.objectives import distances, heatmaps
 from radgaze.objectives.config import PARTS, HeatmapConfig, Map
 from radgaze.objectives.step import MissingError
 from radgaze.objectives.terms import compares, further
+from radgaze.objectives.terms.perturbed import Perturbed
 from radgaze.options import FieldError, check_choice
 from radgaze.runs.config import Config
 from radgaze.runs.data import gaze_maps
@@ -110,6 +112,7 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
     learning = _learning(config) if compares(config.objective, Map.GAZE) else ""
     if not (learning or config.model.reads_gaze):
         return None
+    _check_thresholds(config, cases)
     use = f"{learning} learns" if learning else f"the model {config.model.architecture} reads"
     usable, count = int(cases.attended.sum()), len(cases)
     what, it = ("gaze", "it") if cases.with_gaze or not usable else ("boxes or masks", "them")
@@ -125,6 +128,20 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
             f"the classification alone (`optimisation.gaze_fraction` draws those with {what} more often)"
         )
     return None
+
+
+def _check_thresholds(config: Config, cases: GazeDataset) -> None:
+    """Raise UserError where every pixel of a gaze map is in the region that a term perturbs images by."""
+    if cases.gaze is None or cases.gaze.weight != "reference":
+        return
+    floor = lowest_share()
+    for name, term in further(config.objective).items():
+        if isinstance(term, Perturbed) and term.by == Map.GAZE and term.has_edge and term.threshold <= floor:
+            raise UserError(
+                f"maps of `gaze.weight=reference` have no pixel below {floor:.2f} of their maximum, so that "
+                f"`objective.terms.{name}.options.threshold={term.threshold:g}` has the whole image as its "
+                "region: give a higher one"
+            )
 
 
 def check_parts(config: Config, cases: GazeDataset) -> list[str]:
@@ -307,6 +324,14 @@ def _check_store(config: Config, store: Store) -> None:
         raise UserError(
             "`objective.classification=softmax` is for classes that exclude each other, and those of "
             f"{store.path} do not: give sigmoid, or leave it out"
+        )
+    contrasting = [
+        name for name, each in _heatmaps(config).items() if each.target in ("runner_up", "contrast")
+    ]
+    if contrasting and len(store.classes) < 2:
+        raise UserError(
+            f"`{contrasting[0]}.target={_heatmaps(config)[contrasting[0]].target}` tells a class from another "
+            f"one, and {store.path} has one class"
         )
     marked = bool(store.boxes.height or len(store.regions))
     boxes = config.gaze.boxes == "attention" and marked

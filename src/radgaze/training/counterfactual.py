@@ -12,7 +12,7 @@ from torch import Tensor
 from radgaze.draws import uniform, uniform_maps
 from radgaze.errors import UserError
 from radgaze.gaze.boxes import union
-from radgaze.gaze.reference import viridis_grey
+from radgaze.gaze.reference import lowest_share
 from radgaze.objectives.exchange import ExchangeCases, exchange
 from radgaze.objectives.perturbations import Fill, at_least, filling, widened
 from radgaze.runs.config import CounterfactualConfig
@@ -156,8 +156,7 @@ def check_regions(config: CounterfactualConfig, cases: GazeDataset) -> str | Non
             "`counterfactual.region=lungs` takes a fixed shape"
         )
     if config.region == "gaze" and cases.gaze is not None and cases.gaze.weight == "reference":
-        lowest, highest = viridis_grey(torch.tensor([0.0, 1.0])).tolist()
-        floor = lowest / highest
+        floor = lowest_share()
         if config.threshold <= floor:
             raise UserError(
                 f"maps of `gaze.weight=reference` have no pixel below {floor:.2f} of their maximum, so that "

@@ -123,6 +123,11 @@ class Perturbed(Term):
             raise FieldError("counts", f"must have {len(self.sides)} values, one for each of `sides`")
 
     @property
+    def has_edge(self) -> bool:
+        """Whether a pixel is in the region or not, by `threshold`."""
+        return self.perturbation == "exchange" or (self.hard and self.perturbation in ("erase", "keep"))
+
+    @property
     def maps(self) -> tuple[str, ...]:
         return (self.by,)
 
