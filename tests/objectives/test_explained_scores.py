@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from radgaze.attribution.targets import runner_up
 from radgaze.models.output import Output
 from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig
 from radgaze.objectives.heatmaps import Heatmaps, Targets

@@ -325,14 +325,12 @@ def _check_store(config: Config, store: Store) -> None:
             "`objective.classification=softmax` is for classes that exclude each other, and those of "
             f"{store.path} do not: give sigmoid, or leave it out"
         )
-    contrasting = [
-        name for name, each in _heatmaps(config).items() if each.target in ("runner_up", "contrast")
-    ]
-    if contrasting and len(store.classes) < 2:
-        raise UserError(
-            f"`{contrasting[0]}.target={_heatmaps(config)[contrasting[0]].target}` tells a class from another "
-            f"one, and {store.path} has one class"
-        )
+    for name, heatmap in _heatmaps(config).items():
+        if heatmap.target in ("runner_up", "contrast") and len(store.classes) < 2:
+            raise UserError(
+                f"`{name}.target={heatmap.target}` tells a class from another one, and {store.path} has only "
+                "one"
+            )
     marked = bool(store.boxes.height or len(store.regions))
     boxes = config.gaze.boxes == "attention" and marked
     if compares(config.objective, Map.GAZE) and not store.readings.height and not boxes:
