@@ -264,11 +264,11 @@ def test_a_verdict_takes_enough_patients_and_the_resamples_of_the_tables(patient
     parts = [
         MethodMeasurements(name, rows(name, "agreement", ids, {"nss": x})) for name, x in figures.items()
     ]
-    found = summarise_methods(parts, Sample(cases, ()), CLASSES, AuditOptions(resamples=50))
+    found = summarise_methods(parts, Sample(cases, ()), AuditOptions(resamples=50))
     against = known(found["mine"].against_floors)["agreement"]
     assert against.verdict == verdict
     gained = figures["mine"] - figures["mean_gaze"]
-    resampling = bootstrap(cases, CLASSES, resamples=50, seed=0)
+    resampling = bootstrap(cases, resamples=50, seed=0)
     of_many = estimates({"nss": mean_of(gained)}, patients, resampling)["nss"].interval
     expected = mean_interval(gained, np.arange(patients)) if patients < FEW else of_many
     entry = against.differences["mean_gaze"]
@@ -322,6 +322,16 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(registry.REGISTRY, name, kind)
         monkeypatch.setitem(registry.PRESETS, name, replace(registry.PRESETS["backprop"], generator=name))
     monkeypatch.setattr(attribution, "methods", lambda model, size: (*known(model), "edges", "blank"))
+
+
+@pytest.mark.parametrize(("stages", "layers"), [(1, ["layers.0"]), (2, ["head", "layers.0"])])
+def test_the_last_stage_is_the_network_without_any_learnt_weight(
+    stages: int, layers: list[str], tmp_path: Path
+) -> None:
+    run = DeepRun(tmp_path / "run", cases(test=4))
+    found = audited(run, tmp_path / "out", methods=("guided_backprop",), stages=stages, cases=4, probed=2)
+    (cascade, *_) = weight_dependence(found.results.methods["guided_backprop"]).cascades
+    assert list(cascade.layers) == layers
 
 
 @pytest.mark.usefixtures("made_up")

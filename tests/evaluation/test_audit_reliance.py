@@ -275,7 +275,7 @@ def test_intervals_are_over_patients(store: Store, tmp_path: Path) -> None:
     effect = per_case(found, "input_x_gradient", "total_variation")
     cases = run.predictions().filter(split="test").sort("case_id")
     patients = cases["patient"].to_numpy()
-    (weights,) = bootstrap(cases, CLASSES, resamples=60, seed=0).chunks()
+    (weights,) = bootstrap(cases, resamples=60, seed=0).chunks()
     assert (weights[:, 0::2] == weights[:, 1::2]).all()  # both cases of a patient
     resampled = [
         spearmanr(np.repeat(shares, row), np.repeat(effect, row)).statistic for row in weights.astype(int)
@@ -418,7 +418,7 @@ def test_a_method_is_compared_with_a_floor_on_the_cases_on_which_both_have_a_sha
     labels = {f"label_{name}": [int(k == 0)] * 30 for k, name in enumerate(CLASSES)}
     cases = pl.DataFrame({"case_id": ids, "patient": list(range(30)), **labels})
     parts = [MethodMeasurements(name, rows(name, "reliance", ids, each)) for name, each in figures.items()]
-    mine = summarise_methods(parts, Sample(cases, ()), CLASSES, AuditOptions(resamples=50))["mine"]
+    mine = summarise_methods(parts, Sample(cases, ()), AuditOptions(resamples=50))["mine"]
     difference = known(mine.against_floors)["reliance"].differences["random:marker"]
     rho = [spearmanr(x[:20], effect[:20]).statistic for x in (share, floor)]
     assert difference.value == pytest.approx(rho[0] - rho[1])
@@ -436,9 +436,7 @@ def across(
         name: np.array(x, dtype=np.float64)
         for name, x in (("share", share), ("total_variation", effect), ("flips", flips))
     }
-    found = ASPECTS["reliance"].across_cases(
-        values, patients, bootstrap(cases, CLASSES, resamples=20, seed=0)
-    )
+    found = ASPECTS["reliance"].across_cases(values, patients, bootstrap(cases, resamples=20, seed=0))
     return {
         name: (None if each.estimate is None else each.estimate.value, each.undefined)
         for name, each in found.items()
@@ -477,9 +475,7 @@ def test_fewer_than_six_patients_give_no_interval_of_the_rank_correlation() -> N
         patients = np.arange(cases)
         table = pl.DataFrame({"patient": patients, **{f"label_{name}": [1] * cases for name in CLASSES}})
         values = {"share": x, "total_variation": x + np.roll(x, 1), "flips": np.zeros(cases)}
-        found = ASPECTS["reliance"].across_cases(
-            values, patients, bootstrap(table, CLASSES, resamples=50, seed=0)
-        )
+        found = ASPECTS["reliance"].across_cases(values, patients, bootstrap(table, resamples=50, seed=0))
         estimate = known(found["rank_correlation"].estimate).summary()
         assert (estimate.low is not None) == has_interval
 

@@ -13,15 +13,20 @@ from sklearn.metrics import roc_auc_score
 
 from radgaze import records
 from radgaze.errors import UserError
-from radgaze.evaluation import Comparison, compare
+from radgaze.evaluation import Comparison, compare, comparison_rows, paired
 from radgaze.evaluation.comparison_options import CompareOptions
+from radgaze.evaluation.comparison_rows import PairedRow
 from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.paired import differing
+from radgaze.evaluation.results import MACRO
+from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.case_means import mean_interval, mean_p
 from radgaze.evaluation.statistics.delong import delong_test
 from radgaze.evaluation.statistics.multiple_testing import holm
 from radgaze.markdown import escaped, table_of
 from radgaze.reporting.comparison_tables import comparison_markdown, write_markdown
+from radgaze.reporting.statistics_words import verdict_words
+from radgaze.reporting.wording import difference
 from radgaze.runs import origin
 from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_class
 
@@ -412,3 +417,50 @@ def test_runs_of_stores_with_other_images_are_compared_without_reliance_and_cont
     assert not any("other images" in note for note in compared(runs, 20).notes)
     records.write(origin.Origin(dict.fromkeys(origin.PARTS, "two")), runs[1].path / origin.FILE)
     assert any("The store of b has other images than that of a" in note for note in compared(runs, 20).notes)
+
+
+def row(**fields: object) -> PairedRow:
+    """A difference of +0.05 whose interval excludes 0, of one of several comparisons."""
+    known = dict.fromkeys(comparison_rows.PAIRED) | {
+        "run": "b", "reference": "a", "metric": "auc", "group": MACRO, "difference": 0.05, "low": 0.01,
+        "high": 0.09, "p_bootstrap": 0.02, "p_bootstrap_holm": 0.02, "higher_is_better": True,
+        "patients": 100, "discordant": 50, "comparisons": 1, "p_bootstrap_is_bound": False,
+        "p_bootstrap_holm_is_bound": False,
+    }  # fmt: skip
+    return PairedRow(**{**known, **fields})
+
+
+def test_a_verdict_is_given_after_holms_correction() -> None:
+    """Of 11 runs that do not differ, one would be called better in a third of all comparisons."""
+    said = {holm: verdict_words(row(p_bootstrap_holm=holm, comparisons=11).estimate) for holm in (0.02, 0.22)}
+    assert said == {0.02: "better", 0.22: "not distinguishable"}
+    assert difference(row(p_bootstrap_holm=0.22).estimate).endswith("from 0 after Holm's correction")
+    assert "distinguishable" not in difference(row().estimate)
+    # An exact sign-flip test needs nine discordant patients after a correction over eleven.
+    assert verdict_words(row(comparisons=11, discordant=7).estimate) == (
+        "too few discordant pairs (7; at least 9)"
+    )
+    assert verdict_words(row(comparisons=1, discordant=7).estimate) == "better"
+
+
+def test_reliance_is_best_at_0_and_neither_direction_is_better() -> None:
+    cases = pl.DataFrame({"case_id": [f"c{i}" for i in range(40)], "patient": list(range(40))})
+    rng = np.random.default_rng(0)
+    tables = [
+        cases.with_columns(
+            confounder=pl.lit("marker"),
+            reliance=pl.Series(rng.normal(mean, 0.05, 40)),
+            total_variation=pl.Series(rng.normal(abs(mean), 0.02, 40)),
+            flips=pl.lit(0.0),
+        )
+        for mean in (0.0, -0.3)
+    ]
+    rows = paired.compare_reliance(
+        ("a", "b"), tables, lambda each: policy.bootstrap(each, resamples=200, seed=0)
+    )
+    said = {
+        each.metric: verdict_words(each.estimate, higher_is_better=each.higher_is_better)
+        for each in rows.differences
+    }
+    assert said["reliance"] == "lower"
+    assert said["total_variation"] == "worse"

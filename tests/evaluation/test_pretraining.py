@@ -59,8 +59,10 @@ def test_lists_of_studies_and_patients_need_the_records(tmp_path: Path, records:
     (tmp_path / "patients.csv").write_text("subject_id,study_id\np2,\n4,41\n")
     with pytest.raises(UserError, match="give `record_list` too"):
         seen_cases(CASES, tmp_path / "studies.csv")
-    assert seen_cases(CASES, tmp_path / "studies.csv", records) == SeenCases(5, 0, studies=2, patients=0)
-    assert seen_cases(CASES, tmp_path / "patients.csv", records) == SeenCases(5, 0, studies=1, patients=2)
+    assert seen_cases(CASES, tmp_path / "studies.csv", records) == SeenCases(5, 2, studies=2, patients=2)
+    assert seen_cases(CASES, tmp_path / "patients.csv", records) == SeenCases(5, 1, studies=1, patients=2)
+    (tmp_path / "people.csv").write_text("subject_id\np1\n2\n")
+    assert seen_cases(CASES, tmp_path / "people.csv", records) == SeenCases(5, 2, studies=2, patients=2)
 
 
 def test_wrong_files_are_told(tmp_path: Path, records: Path) -> None:

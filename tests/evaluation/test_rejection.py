@@ -23,7 +23,13 @@ from radgaze.evaluation.referral.scores import CANDIDATES
 from radgaze.evaluation.referral.selective import Referral
 from radgaze.evaluation.statistics.auc_intervals import auc_interval, placed
 from radgaze.records import plain
-from radgaze.reporting.rejection import findings, referral_sentences, rejection_markdown, rule_in_words
+from radgaze.reporting.rejection import (
+    _evidence,
+    findings,
+    referral_sentences,
+    rejection_markdown,
+    rule_in_words,
+)
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.training.train import train
@@ -71,7 +77,7 @@ def test_every_score_is_measured_on_the_test_cases(run: Run, results: ReferralRe
     test = run.predictions().filter(split="test")
     p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
     y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
-    errors = confidence.wrong(p, y, "softmax")
+    errors = confidence.wrong(p, y, exclusive=True)
     assert results.errors == int(errors.sum())
     assert list(results.scores) == list(CANDIDATES)
     assert results.all.accuracy.value == pytest.approx(1 - errors.mean())
@@ -92,7 +98,7 @@ def test_aucs_have_the_interval_of_an_auc(run: Run, results: ReferralResults) ->
     test = run.predictions().filter(split="test")
     p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
     y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
-    who, errors = test["patient"].to_numpy(), confidence.wrong(p, y, "softmax")
+    who, errors = test["patient"].to_numpy(), confidence.wrong(p, y, exclusive=True)
     row, scores = results.scores["alpha"], confidence.SCORES["alpha"](p)
 
     def of_classes(kept: np.ndarray) -> tuple[float, float]:
@@ -228,3 +234,12 @@ def test_a_mistake_is_told_before_anything_is_measured(
     assert main(["evaluate", str(run.path), *arguments]) == 2
     assert said in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_the_verdict_on_finding_errors_counts_patients(run: Run, results: ReferralResults) -> None:
+    decisions = pl.read_parquet(run.path / "decisions.parquet").filter(split="test")
+    patients = [set(decisions.filter(error=wrong)["patient"]) for wrong in (True, False)]
+    assert results.discordant == min(map(len, patients))
+    of_few = replace(results, patients=60, cases=120, errors=12, discordant=3)
+    assert _evidence(of_few).lacking.startswith("too few discordant pairs (3")
+    assert not _evidence(replace(of_few, discordant=None)).lacking

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.evaluation.reliance import UNNAMED, figures
+from radgaze.evaluation.reliance import UNNAMED, figures, figures_of
 
 CLASSES = ("a", "b", "c")
 NAMES = [f"probability_{name}" for name in CLASSES]
@@ -97,3 +99,22 @@ def test_kinds_of_confounders_are_kept_apart() -> None:
     for kind, reliance in found.select("confounder", "reliance").iter_rows():
         without = of_twins.filter(case_id=f"x-{kind}")["probability_a"][0]
         assert reliance == pytest.approx(own - without)
+
+
+def test_shares_of_a_majority_are_one_distribution_for_each_class() -> None:
+    """With a threshold of their own per class, all runs may vote for all classes, or for none."""
+    softmax = SimpleNamespace(config=SimpleNamespace(objective=SimpleNamespace(classification="softmax")))
+    twins = pl.DataFrame([{"case_id": "x0", "twin_of": "x"}], schema=TWINS)
+    of_cases = cases(np.random.default_rng(0), ["x"]).with_columns(pl.lit(1.0).alias(n) for n in NAMES)
+    of_twins = of_cases.select("case_id", *NAMES).with_columns(
+        pl.lit("x0").alias("case_id"), *(pl.lit(0.0).alias(n) for n in NAMES)
+    )
+    for rule, total in (("majority", 1.0), ("mean", 1.5)):
+        run = SimpleNamespace(
+            vote=SimpleNamespace(rule=rule),
+            voters=(softmax, softmax),
+            predictions=lambda: of_cases,
+            classes=CLASSES,
+            exclusive=True,
+        )
+        assert figures_of(run, twins, of_twins)["total_variation"].to_list() == [total]

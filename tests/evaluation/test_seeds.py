@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import stdev
 
 import numpy as np
@@ -194,3 +195,16 @@ def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out() -> None:
 def test_holm_is_its_definition() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.01, None, float("nan")]) == [0.01, None, None]
+
+
+def test_resamples_on_which_another_seed_is_undefined_still_show_what_seeds_share() -> None:
+    """Three seeds on the same cases, each undefined on other resamples: on none are all three defined."""
+    rng = np.random.default_rng(0)
+    cases = rng.normal(0, 0.1, 3000)
+    part = np.arange(3000) % 3
+    whole = [Estimate(0.8 + 0.001 * k, 0.8 + cases + rng.normal(0, 0.01, 3000)) for k in range(3)]
+    partly = [
+        replace(each, resampled=np.where(part == k, np.nan, each.resampled)) for k, each in enumerate(whole)
+    ]
+    assert spread(partly).cases == pytest.approx(spread(whole).cases, rel=0.05)
+    assert spread(whole).cases == pytest.approx(0.1, rel=0.05)

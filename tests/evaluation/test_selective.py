@@ -35,8 +35,8 @@ def cases() -> Cases:
 
 
 def chosen(cases: Cases, goal: str, **options: Any) -> Referral:
-    settings: dict[str, Any] = {"classes": CLASSES, "kind": "softmax", "score": "alpha"} | options
-    return choose(*cases, goal=Goal.parse(goal), **settings)
+    settings: dict[str, Any] = {"classes": CLASSES, "kind": "softmax", "exclusive": True, "score": "alpha"}
+    return choose(*cases, goal=Goal.parse(goal), **settings | options)
 
 
 @pytest.mark.parametrize("score", confidence.SCORES)
@@ -45,7 +45,7 @@ def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_b
     score: ScoreName, share: float, cases: Cases
 ) -> None:
     p, y = cases
-    errors, scores = confidence.wrong(p, y, "softmax"), confidence.SCORES[score](p)
+    errors, scores = confidence.wrong(p, y, exclusive=True), confidence.SCORES[score](p)
     ladder = [-1.0, *np.unique(scores)]
 
     def measured(threshold: float) -> dict[str, float]:
@@ -141,7 +141,7 @@ def test_there_must_be_cases_and_for_frr_right_ones(cases: Cases) -> None:
     p, y = cases
     with pytest.raises(UserError, match="no validation cases"):
         chosen((p[:0], y[:0]), "coverage=0.9")
-    errors = confidence.wrong(p, y, "softmax")
+    errors = confidence.wrong(p, y, exclusive=True)
     with pytest.raises(UserError, match="is right"):
         chosen((p[errors], y[errors]), "frr=0.1")
 
@@ -231,3 +231,14 @@ def test_images_out_of_distribution_are_as_many_in_range_and_repeat(name: str) -
     else:
         assert not torch.equal(found, make(images, 2))
         assert found.flatten(1).std(1).min() > 0.02
+
+
+def test_the_prediction_of_exclusive_classes_is_the_most_probable_whatever_they_were_trained_with() -> None:
+    """A sigmoid's probabilities may all lie below 0.5, or several above it: one class is predicted."""
+    p = np.array([[0.45, 0.2, 0.1], [0.6, 0.55, 0.1], [0.3, 0.9, 0.2]])
+    y = np.eye(3, dtype=int)[[0, 0, 1]]
+    assert confidence.wrong(p, y, exclusive=True).tolist() == [False, False, False]
+    assert confidence.wrong(p, y, exclusive=False).tolist() == [True, True, False]
+    for exclusive, errors in ((True, 0), (False, 2)):
+        rule = chosen((p, y), "coverage=1", kind="sigmoid", exclusive=exclusive)
+        assert (rule.kind, rule.validation.errors) == ("sigmoid", errors)

@@ -147,13 +147,12 @@ def evaluated(run: FakeRun, *, heatmap: float = 0.3, mask: float = 1.0) -> Evalu
             cases,
             run.classes,
             policy.bootstrap(cases, run.classes, resamples=100, seed=0),
+            policy.bootstrap(cases, resamples=100, seed=0),
             PaperResamples(cases.height),
         )
         for cases in (test, validate)
     )
-    of_maps = summary.agreement_summary(
-        table, policy.bootstrap(with_gaze, run.classes, resamples=100, seed=0)
-    )
+    of_maps = summary.agreement_summary(table, policy.bootstrap(with_gaze, resamples=100, seed=0))
     of_cases = AgreementCases(
         compared=with_gaze.height,
         without_gaze=0 if run.gaze else test.height,

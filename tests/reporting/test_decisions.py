@@ -35,7 +35,7 @@ def test_operating_points_are_those_of_scikit_learn_at_the_threshold_of_the_vali
 ) -> None:
     table = FakeRun(tmp_path / "run").predictions()
     validate, test = (table.filter(pl.col("split") == split) for split in ("validate", "test"))
-    points = operating_points(table, CLASSES, bootstrap(test, CLASSES, resamples=50, seed=0))
+    points = operating_points(table, CLASSES, bootstrap(test, resamples=50, seed=0))
     for point in points:
         scores, labels = (validate[f"{kind}_{point.name}"].to_numpy() for kind in ("probability", "label"))
         youden = [recall_score(labels, scores > t) + recall_score(1 - labels, scores <= t) for t in scores]
@@ -60,7 +60,7 @@ def test_operating_points_are_those_of_scikit_learn_at_the_threshold_of_the_vali
 
 def test_the_resamples_are_drawn_once_for_all_classes(tmp_path: Path) -> None:
     table = FakeRun(tmp_path / "run").predictions()
-    resampling = bootstrap(table.filter(pl.col("split") == "test"), CLASSES, resamples=50, seed=0)
+    resampling = bootstrap(table.filter(pl.col("split") == "test"), resamples=50, seed=0)
     drawn = 0
 
     class Counting:
@@ -173,3 +173,14 @@ def test_days_are_recorded_and_a_new_training_forgets_the_evaluation_of_the_old(
     assert dates.read(tmp_path) == dates.Dates(trained="1970-01-03")
     (tmp_path / dates.FILE).write_text("{", encoding="utf-8")
     assert dates.read(tmp_path) == dates.Dates()
+
+
+def test_a_threshold_is_not_chosen_where_validation_cases_have_one_score(tmp_path: Path) -> None:
+    table = FakeRun(tmp_path / "run").predictions()
+    column = f"probability_{CLASSES[0]}"
+    flat = table.with_columns(
+        pl.when(pl.col("split") == "validate").then(0.7).otherwise(pl.col(column)).alias(column)
+    )
+    test = flat.filter(pl.col("split") == "test")
+    points = operating_points(flat, CLASSES, bootstrap(test, resamples=20, seed=0))
+    assert [point.chosen for point in points] == [False, *[True] * (len(CLASSES) - 1)]

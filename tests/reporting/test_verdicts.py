@@ -8,6 +8,7 @@ import pytest
 from radgaze.evaluation.baseline_comparison import BaselineDifferences
 from radgaze.evaluation.baseline_comparison import baseline_differences as differences_of
 from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.statistics.decision import Difference
 from radgaze.evaluation.statistics.policy import resampling_of
 from radgaze.evaluation.summary import agreement_summary
 from radgaze.reporting.verdicts import chance_sentence, floor_sentence
@@ -19,7 +20,7 @@ from tests.reporting.fakes import FakeRun, agreement_table
 def baseline_differences(
     table: pl.DataFrame, kind: str, run: FakeRun, **settings: object
 ) -> BaselineDifferences:
-    return differences_of(table, kind, run.test(), run.classes, {"resamples": 200, **settings})
+    return differences_of(table, kind, run.test(), {"resamples": 200, **settings})
 
 
 @pytest.fixture
@@ -52,6 +53,9 @@ def test_a_map_well_above_the_floors_is_called_better_and_one_below_is_not(run: 
     assert not bad
     assert of_mask.startswith("Mask against the floors, case by case: better than both floors on NSS")
     assert "no better than a map that never saw the case" in of_heatmap
+    wide = Difference.of({"value": 0.4, "low": -0.05, "high": 0.85, "patients": 40, "discordant": 40})
+    _, undecided = floor_sentence("heatmap", {"nss": {"mean_gaze": wide}}) or (True, "")
+    assert undecided.endswith("better than a map that never saw the case is not shown.")
 
 
 def test_equal_maps_are_not_distinguishable(run: FakeRun) -> None:
@@ -92,6 +96,8 @@ def test_classes_at_chance_are_named() -> None:
     }
     assert chance_sentence(auc, ("Normal", "CHF", "pneumonia")).startswith("CHF is not distinguishable")
     assert chance_sentence(auc, ("Normal",)) == ""
+    reversed_order = {"CHF": {"value": 0.2, "low": 0.1, "high": 0.35}}
+    assert chance_sentence(reversed_order, ["CHF"]).startswith("CHF is predicted worse than by chance")
 
 
 @pytest.mark.parametrize(
@@ -108,17 +114,17 @@ def test_verdicts_draw_the_cases_as_the_tables_beside_them_do(
     columns = table.columns
     table = pl.concat([table.filter(map="heatmap"), nothing.select(columns)])
     cases = run.test()
-    of_table = agreement_summary(table, resampling_of(cases, run.classes, settings), ("nss",))
-    found = differences_of(table, "heatmap", cases, run.classes, settings)["nss"]["mean_gaze"]
+    of_table = agreement_summary(table, resampling_of(cases, settings), ("nss",))
+    found = differences_of(table, "heatmap", cases, settings)["nss"]["mean_gaze"]
     assert IntervalEstimate(found.value, found.low, found.high) == known(of_table["heatmap"])["nss"]
-    other = differences_of(table, "heatmap", cases, run.classes, {**settings, "seed": 6})
+    other = differences_of(table, "heatmap", cases, {**settings, "seed": 6})
     assert other["nss"]["mean_gaze"].low != found.low
 
 
 def test_on_few_patients_there_is_a_number_and_no_verdict(run: FakeRun) -> None:
     table = agreement_table(run, heatmap=9.0, mask=0.0)
     few = run.test().filter(pl.col("patient").is_in(run.test()["patient"].unique(maintain_order=True)[:8]))
-    found = differences_of(table, "heatmap", few, run.classes, {"resamples": 100})
+    found = differences_of(table, "heatmap", few, {"resamples": 100})
     assert known(found["nss"]["mean_gaze"].low) > 0
     good, sentence = floor_sentence("heatmap", found) or (True, "")
     assert not good

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -20,7 +20,6 @@ def baseline_differences(
     agreement: pl.DataFrame,
     kind: str,
     cases: pl.DataFrame,
-    classes: Sequence[str],
     settings: ResamplingSettings | Mapping[str, object],
 ) -> BaselineDifferences:
     """Compute by how much a map exceeds each baseline map: the mean difference over cases, with an interval.
@@ -30,8 +29,7 @@ def baseline_differences(
     Args:
         agreement: Content of agreement.parquet: case_id, patient, map, and a column for each metric.
         kind: Name of the map, such as "heatmap".
-        cases: The test cases, with `patient` and `label_<class>`.
-        classes: Names of the classes.
+        cases: The test cases, with `patient`.
         settings: Settings in metrics.json, which state the resampling.
 
     Returns:
@@ -54,7 +52,7 @@ def baseline_differences(
                 difference = (rows[name] - baseline_rows[name]).cast(pl.Float64).to_numpy()
                 gains[name, baseline] = difference if metric.higher_is_better else -difference
     differences: BaselineDifferences = {}
-    resampling = resampling_of(cases, classes, settings)
+    resampling = resampling_of(cases, settings)
     for (name, baseline), mean in means(gains, cases["patient"].to_numpy(), resampling).items():
         differences.setdefault(name, {})[baseline] = mean.paired_difference()
     return differences

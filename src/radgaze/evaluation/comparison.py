@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -123,19 +124,18 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
     names, classes = _names(runs), tuple(runs[0].classes)
     tables = _aligned(runs, names)
     test = tables[0]
-    resampling = policy.bootstrap(test, classes, resamples=options.resamples, seed=options.seed)
-    rows = paired.compare_predictions(names, tables, classes, resampling)
+    draw = partial(policy.bootstrap, resamples=options.resamples, seed=options.seed)
+    rows = paired.compare_predictions(names, tables, classes, draw(test, classes), draw(test))
     agreement, reason = comparable_agreement(runs, names, test)
     if agreement:
         with_gaze = test.join(agreement[0], on="case_id", how="semi", maintain_order="left")
-        resampling = policy.bootstrap(with_gaze, classes, resamples=options.resamples, seed=options.seed)
-        rows += paired.compare_agreement(names, agreement, with_gaze, resampling)
+        rows += paired.compare_agreement(names, agreement, with_gaze, draw(with_gaze))
     elsewhere = _of_other_images(runs, names)
     if relied := comparable_reliance(runs, test) if not elsewhere else []:
 
         def of_cases(rows: pl.DataFrame) -> Resampling:
             cases = rows.select("case_id").join(test, on="case_id", maintain_order="left")
-            return policy.bootstrap(cases, classes, resamples=options.resamples, seed=options.seed)
+            return draw(cases)
 
         rows += paired.compare_reliance(names, relied, of_cases)
     return Comparison(

@@ -22,7 +22,7 @@ PAIRED = {
     "higher_is_better": pl.Boolean,
     **dict.fromkeys(("detectable", "detectable_at"), pl.Float64),
     **dict.fromkeys(("detectable_note", "needed"), pl.String),
-    **dict.fromkeys(("patients", "discordant"), pl.Int64),
+    **dict.fromkeys(("patients", "discordant", "comparisons"), pl.Int64),
     **dict.fromkeys(("p_bootstrap_is_bound", "p_bootstrap_holm_is_bound"), pl.Boolean),
 }
 """Columns of `Comparison.paired`."""
@@ -74,11 +74,12 @@ class PairedRow:
         p_delong: P-value of DeLong's test; for AUCs only.
         p_bootstrap_holm: `p_bootstrap` after Holm's correction over the runs.
         p_delong_holm: `p_delong` after Holm's correction over the runs.
-        higher_is_better: Direction of the metric.
+        higher_is_better: Direction of the metric; None where neither is better, as of reliance.
         detectable, detectable_at, detectable_note: Attributes of `PowerSummary`.
         needed: Attribute of `PowerSummary`; for the macro AUC only.
         patients: Number of patients.
         discordant: Number of patients on whose cases the two runs differ.
+        comparisons: Number of comparisons in Holm's correction.
         p_bootstrap_is_bound: Whether `p_bootstrap` is an upper bound, at the floor of the resampling.
         p_bootstrap_holm_is_bound: Whether `p_bootstrap_holm` is an upper bound.
     """
@@ -95,13 +96,14 @@ class PairedRow:
     p_delong: float | None
     p_bootstrap_holm: float | None
     p_delong_holm: float | None
-    higher_is_better: bool
+    higher_is_better: bool | None
     detectable: float | None
     detectable_at: float | None
     detectable_note: str | None
     needed: str | None
     patients: int
     discordant: int
+    comparisons: int
     p_bootstrap_is_bound: bool
     p_bootstrap_holm_is_bound: bool
 
@@ -109,7 +111,14 @@ class PairedRow:
     def estimate(self) -> Difference:
         """The difference with the evidence for a verdict on it."""
         return Difference(
-            self.difference, self.low, self.high, patients=self.patients, discordant=self.discordant
+            self.difference,
+            self.low,
+            self.high,
+            patients=self.patients,
+            discordant=self.discordant,
+            comparisons=self.comparisons,
+            p=self.p_bootstrap_holm,
+            p_is_bound=self.p_bootstrap_holm_is_bound,
         )
 
     @property

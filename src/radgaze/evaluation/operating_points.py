@@ -57,18 +57,17 @@ class OperatingPoint:
 
 
 def points_of_run(
-    predictions: pl.DataFrame, classes: Sequence[str], shown: Sequence[str], settings: ResamplingSettings
+    predictions: pl.DataFrame, shown: Sequence[str], settings: ResamplingSettings
 ) -> list[OperatingPoint]:
     """Measure the decisions of a run, with the resampling that its evaluation had.
 
     Args:
         predictions: As for `operating_points`.
-        classes: The classes of the run.
-        shown: Those to measure.
+        shown: The classes to measure.
         settings: Settings of the evaluation.
     """
     test = predictions.filter(pl.col("split") == "test")
-    return operating_points(predictions, shown, resampling_of(test, classes, settings))
+    return operating_points(predictions, shown, resampling_of(test, settings))
 
 
 def operating_points(
@@ -135,10 +134,11 @@ class _Decisions:
 
 def _decide(name: str, validate: pl.DataFrame, test: pl.DataFrame) -> _Decisions:
     labels = validate[f"label_{name}"].to_numpy() > 0
-    threshold = best_threshold(labels, validate[f"probability_{name}"].to_numpy())
+    scores = validate[f"probability_{name}"]
+    threshold = best_threshold(labels, scores.to_numpy())
     return _Decisions(
         threshold,
-        chosen=bool(labels.any() and not labels.all()),
+        chosen=bool(labels.any() and not labels.all() and scores.n_unique() > 1),
         has=test[f"label_{name}"].to_numpy() > 0,
         predicted=test[f"probability_{name}"].to_numpy() > threshold,
     )

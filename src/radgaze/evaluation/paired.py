@@ -51,9 +51,9 @@ class Figure:
         return self._described.bounds
 
     @property
-    def higher_is_better(self) -> bool:
-        """Direction of the figure."""
-        return self._described.higher_is_better
+    def higher_is_better(self) -> bool | None:
+        """Direction of the figure; None where neither is better."""
+        return self._described.higher_is_better if self._described.directed else None
 
     @property
     def _described(self) -> Metric:
@@ -86,7 +86,11 @@ class Change:
 
 
 def compare_predictions(
-    names: Sequence[str], tables: Sequence[pl.DataFrame], classes: Sequence[str], resampling: Resampling
+    names: Sequence[str],
+    tables: Sequence[pl.DataFrame],
+    classes: Sequence[str],
+    stratified: Resampling,
+    resampling: Resampling,
 ) -> Rows:
     """Compare AUC, average precision and Brier score, for the macro mean and each class.
 
@@ -94,9 +98,18 @@ def compare_predictions(
         names: Names of the runs, the reference first.
         tables: Predictions of each run, of the same cases in the same order.
         classes: Names of the classes.
-        resampling: Resampling of the cases.
+        stratified: Resampling of the cases within their classes, for metrics of their order.
+        resampling: Resampling of the cases, for means over them.
     """
-    by_run = [class_estimates(table, classes, resampling, CLASS_METRICS) for table in tables]
+    of_order, of_means = (
+        [name for name in CLASS_METRICS if name in kind]
+        for kind in (classification.OF_ORDER, classification.OF_MEANS)
+    )
+    by_run = [
+        class_estimates(table, classes, stratified, of_order)
+        | class_estimates(table, classes, resampling, of_means)
+        for table in tables
+    ]
     rows, reference = Rows(), tables[0]
     for metric in CLASS_METRICS:
         for group in (MACRO, *classes):
@@ -254,6 +267,7 @@ def _paired_rows(
     p_bootstrap = [number(change.estimate.p) for change in changes]
     p_delong = [change.p_delong for change in changes]
     at_floor = [change.estimate.p_is_bound for change in changes]
+    comparisons = sum(value is not None for value in p_bootstrap)
     corrected = zip(holm(p_bootstrap), holm(p_delong), bounds_after(holm, p_bootstrap, at_floor), strict=True)
     rows = []
     for change, p, adjusted in zip(changes, p_bootstrap, corrected, strict=True):
@@ -262,7 +276,7 @@ def _paired_rows(
             [change.estimate],
             patients=cases["patient"].n_unique(),
             cases=cases.height,
-            comparisons=sum(value is not None for value in p_bootstrap),
+            comparisons=comparisons,
             largest=float(np.ptp(figure.bounds)),
         ).summary(PLANNED if (figure.metric, figure.group) == ("auc", MACRO) else None)
         rows.append(
@@ -286,6 +300,7 @@ def _paired_rows(
                 needed=power.needed,
                 patients=change.patients,
                 discordant=change.discordant,
+                comparisons=comparisons,
                 p_bootstrap_is_bound=change.estimate.p_is_bound,
                 p_bootstrap_holm_is_bound=adjusted[2],
             )

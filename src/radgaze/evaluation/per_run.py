@@ -163,8 +163,11 @@ def run_estimates(
     )
     twins = [reliance_scores(path, test) for path, test in zip(paths, tests, strict=True)]
     test_draws, gaze_draws, box_draws, twin_draws = (
-        bootstraps([distinct(table) for table in tables], classes, resamples=resamples, seed=seed)
-        for tables in (tests, *([each.cases for each in scores] for scores in (gaze, boxes, twins)))
+        bootstraps([distinct(table) for table in tables], strata, resamples=resamples, seed=seed)
+        for tables, strata in (
+            (tests, classes),
+            *(([each.cases for each in scores], ()) for scores in (gaze, boxes, twins)),
+        )
     )
     estimates: dict[str, dict[int, RunEstimates]] = {name: {} for name in runs}
     for place, (name, s) in enumerate(keys):

@@ -73,6 +73,7 @@ def seen_cases(case_ids: Sequence[str], ids: Path, record_list: Path | None = No
         _add(listed, part, names, tested)
     if records is not None:
         _add_of_records(listed, ids, names, records)
+        listed.images &= tested.keys()
     studies = patients = None
     if records is not None:
         rows = [of_tested.get(key) for key in tested]
@@ -102,8 +103,18 @@ def _add(listed: _Listed, part: pl.DataFrame, names: Sequence[str], tested: dict
 
 
 def _add_of_records(listed: _Listed, ids: Path, names: Sequence[str], records: pl.DataFrame) -> None:
-    """Add the studies and patients of the listed images, and the images of the listed studies."""
+    """Add the studies and patients of the listed images.
+
+    A list without images names all images of its studies, or else all studies and images of its patients.
+    """
     others = [name for name in names if name.casefold() not in (*STUDIES, *PATIENTS)]
+    if not others:
+        by_study = any(name.casefold() in STUDIES for name in names)
+        kind, ids_of = ("study", listed.studies) if by_study else ("patient", listed.patients)
+        named = records.filter(pl.col(kind).is_in([*ids_of]))
+        listed.images |= set(named["image"])
+        listed.studies |= set(named["study"].drop_nulls())
+        listed.patients |= set(named["patient"].drop_nulls())
     for part in _parts(ids, names):
         for name in others:
             keys = part.select(_image(pl.col(name)).alias("image"))

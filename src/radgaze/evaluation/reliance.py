@@ -68,14 +68,11 @@ def measure(run: Run, device: str = "auto") -> pl.DataFrame:
 
 def figures_of(run: Run, twins: pl.DataFrame, of_twins: pl.DataFrame) -> pl.DataFrame:
     """Compute the figures of `measure` from a run's predictions and those of some twins, see `figures`."""
-    return figures(
-        twins,
-        of_twins,
-        run.predictions(),
-        run.classes,
-        exclusive=run.exclusive,
-        softmax=run.config.objective.classification == "softmax",
+    # Shares of the runs of a majority need not add up to 1, though the runs' probabilities do.
+    softmax = (run.vote is None or run.vote.rule != "majority") and all(
+        voter.config.objective.classification == "softmax" for voter in run.voters
     )
+    return figures(twins, of_twins, run.predictions(), run.classes, exclusive=run.exclusive, softmax=softmax)
 
 
 def figures(

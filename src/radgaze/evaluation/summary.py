@@ -14,7 +14,7 @@ from radgaze.evaluation import baselines, reliance
 from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.maps import BLURRED
 from radgaze.evaluation.metrics import agreement, calibration, localisation, multilabel
-from radgaze.evaluation.metrics.classification import METRICS, SPECIFICITY
+from radgaze.evaluation.metrics.classification import METRICS, OF_MEANS, OF_ORDER, SPECIFICITY
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.options import EvaluationOptions, Interval
 from radgaze.evaluation.results import MACRO as MACRO
@@ -58,15 +58,14 @@ def summarise(
     """
     settings = _settings(run, options)
     test, validate = (scores.predictions.filter(pl.col("split") == split) for split in ("test", "validate"))
-    resampling = partial(
-        policy.resampling_of,
-        classes=run.classes,
-        settings={"interval": settings.interval, "resamples": settings.resamples, "seed": settings.seed},
-    )
+    drawn = {"interval": settings.interval, "resamples": settings.resamples, "seed": settings.seed}
+    stratified = partial(policy.resampling_of, settings=drawn, strata=run.classes)
+    resampling = partial(policy.resampling_of, settings=drawn)
     of_test, of_validate = (
         discrimination_summary(
             cases,
             run.classes,
+            stratified(cases),
             resampling(cases),
             PaperResamples(cases.height, seed=options.seed),
             exclusive=run.exclusive,
@@ -99,13 +98,14 @@ def summarise(
             reliance=reliance.summarise(relied, test, resampling) or None,
         ),
         validate=of_validate,
-        votes=vote_results(run, test, resampling(test), settings.interval or "delong"),
+        votes=vote_results(run, test, stratified(test), settings.interval or "delong"),
     )
 
 
 def discrimination_summary(
     predictions: pl.DataFrame,
     classes: Sequence[str],
+    stratified: Resampling,
     resampling: Resampling,
     seed_resamples: Resampling,
     *,
@@ -117,12 +117,14 @@ def discrimination_summary(
     Args:
         predictions: One row per case: `patient`, `probability_<class>` and `label_<class>`.
         classes: The classes.
-        resampling: Resampling of the cases.
+        stratified: Resampling of the cases within their classes, for metrics of their order.
+        resampling: Resampling of the cases, for means over them.
         seed_resamples: Resampling of the cases as in the paper, see `PaperResamples`.
         exclusive: Whether every case has exactly one class.
         interval: Kind of the intervals of AUCs, see `class_estimates`.
     """
-    by_class = class_estimates(predictions, classes, resampling, interval=interval)
+    by_class = class_estimates(predictions, classes, stratified, OF_ORDER, interval=interval)
+    by_class |= class_estimates(predictions, classes, resampling, OF_MEANS)
     by_paper = class_estimates(predictions, classes, seed_resamples, metrics=("auc",))
     groups = (MACRO, *classes)
     by_metric = {

@@ -336,7 +336,7 @@ def _between(store: Store, options: InspectOptions) -> tuple[pl.DataFrame, int]:
     if not by_case:
         return pl.DataFrame(schema=schema), 0
     cases = store.cases.filter(pl.col("case_id").is_in(list(by_case)))
-    resampling = bootstrap(cases, store.classes, resamples=options.resamples, seed=options.seed)
+    resampling = bootstrap(cases, resamples=options.resamples, seed=options.seed)
     figures = {
         m: np.array([np.nanmean([f[m] for f in by_case[c]]) for c in cases["case_id"]]) for m in BETWEEN
     }

@@ -51,7 +51,7 @@ def _sentence(compared: Comparison, pair: ControlPair) -> str:
 
 def _of_gaze(row: PairedRow, *, is_reversed: bool) -> Difference:
     """The difference of the run with the gaze of each case to its control, with its p-value."""
-    change = replace(row.estimate, p=row.p_bootstrap_holm, p_is_bound=row.p_bootstrap_holm_is_bound)
+    change = row.estimate
     if not is_reversed:
         return change
     value, low, high = (None if each is None else -each for each in (change.value, change.high, change.low))

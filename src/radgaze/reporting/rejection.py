@@ -247,7 +247,10 @@ def _kind_title(name: str) -> str:
 
 def _evidence(results: ReferralResults) -> Evidence:
     """Return the evidence of an AUROC of errors: pairs of a wrong and a right prediction are discordant."""
-    return Evidence(results.patients, min(results.errors, results.cases - results.errors))
+    discordant = results.discordant
+    if discordant is None:
+        discordant = min(results.errors, results.cases - results.errors)
+    return Evidence(results.patients, discordant)
 
 
 def _against_chance(entry: IntervalEstimate, evidence: Evidence) -> str:

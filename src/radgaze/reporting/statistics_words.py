@@ -59,12 +59,18 @@ def p_equals(p: float | None, bound: bool | None = False) -> str:
     return words if words[0] in "<≤" else f"= {words}"
 
 
-def verdict_words(difference: Difference, *, higher_is_better: bool = True) -> str:
-    """Format a verdict for a table, or the reason why there is none."""
-    decision = verdict(difference, higher_is_better=higher_is_better)
+def verdict_words(difference: Difference, *, higher_is_better: bool | None = True) -> str:
+    """Format a verdict, with the p-value after correction, for a table; or the reason why there is none.
+
+    Args:
+        difference: The difference.
+        higher_is_better: Direction of the figure; None where neither is better.
+    """
+    decision = verdict(difference, higher_is_better=higher_is_better is not False, tested=True)
     if decision == "few":
         return difference.lacking
-    return {"better": "better", "worse": "worse", "even": "not distinguishable"}.get(
+    sides = ("better", "worse") if higher_is_better is not None else ("higher", "lower")
+    return {"better": sides[0], "worse": sides[1], "even": "not distinguishable"}.get(
         decision or "", "undefined"
     )
 

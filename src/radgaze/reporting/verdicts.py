@@ -42,22 +42,31 @@ def floor_sentence(kind: str, differences: BaselineDifferences) -> tuple[bool, s
     sentence = f"{MAPS[kind]} against the floors, case by case: {'; '.join(parts)}."
     if not titles["better"]:
         sentence += (
-            " By these numbers it follows a case's own gaze no better than a map that never saw the case."
+            " That it follows a case's own gaze better than a map that never saw the case is not shown."
+            if titles["even"]
+            else " By these numbers it follows a case's own gaze no better than a map that never saw the case."
         )
     return bool(titles["better"]) and not titles["even"] and not titles["worse"], sentence
 
 
 def chance_sentence(auc: Mapping[str, object], classes: Iterable[str]) -> str:
-    """Name the classes whose AUC is not distinguishable from 0.5; empty if there is none.
+    """Name the classes whose AUC is not distinguishable from 0.5, or below it; empty if there is none.
 
     Args:
         auc: Estimate of the AUC of each class.
         classes: Names of the classes.
     """
-    at_chance = [name for name in classes if (low := bounds(auc.get(name))[1]) is not None and low <= 0.5]
-    if not at_chance:
-        return ""
-    return (
-        f"{listed(at_chance)} {'is' if len(at_chance) == 1 else 'are'} not distinguishable from chance: "
-        "the interval of the AUC reaches 0.5."
-    )
+    at_chance, below = list[str](), list[str]()
+    for name in classes:
+        _, low, high = bounds(auc.get(name))
+        if low is not None and high is not None and low <= 0.5:
+            (at_chance if high >= 0.5 else below).append(name)
+    sentences = [
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} {words}."
+        for names, words in (
+            (at_chance, "not distinguishable from chance: the interval of the AUC reaches 0.5"),
+            (below, "predicted worse than by chance: the interval of the AUC lies below 0.5"),
+        )
+        if names
+    ]
+    return " ".join(sentences)

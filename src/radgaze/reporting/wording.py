@@ -8,7 +8,7 @@ from typing import SupportsFloat
 
 from radgaze.evaluation import baselines
 from radgaze.evaluation.metrics import agreement, localisation, reliance
-from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, too_few_seeds
+from radgaze.evaluation.statistics.evidence import FEW_SEEDS, LEVEL, Evidence, too_few_seeds
 from radgaze.records import plain_fields
 from radgaze.reporting.statistics_words import marked
 from radgaze.words import count as count
@@ -106,7 +106,11 @@ def difference(entry: object, digits: int = 3) -> str:
         return f"{text}, no verdict: {reason}"
     if low is None or high is None:
         return text
-    return text + (", not distinguishable from 0" if low <= 0 <= high else "")
+    if low <= 0 <= high:
+        return f"{text}, not distinguishable from 0"
+    p = finite(_part(entry, "p"))
+    is_shown = p is None or p < LEVEL
+    return text if is_shown else f"{text}, not distinguishable from 0 after Holm's correction"
 
 
 def signed(value: object, digits: int = 3) -> str:

@@ -114,17 +114,19 @@ class Run:
         Runs from before this was recorded have it of a softmax, or else of the labels of the predicted cases.
 
         Raises:
-            UserError: The record of the store, or the predictions, are damaged.
+            UserError: The record of the store is damaged.
         """
         if self.config.objective.classification == "softmax":
             return True
         recorded = origin.read(self.path)
         if recorded is not None and recorded.exclusive is not None:
             return recorded.exclusive
-        if not (self.path / PREDICTIONS).is_file():  # training was not finished
+        try:
+            predictions = self.predictions()
+        except UserError:  # training was not finished
             return False
         labels = pl.sum_horizontal(f"label_{name}" for name in self.classes)
-        return bool(self.predictions().select((labels == 1).all()).item())
+        return bool(predictions.select((labels == 1).all()).item())
 
     @property
     def weights(self) -> Path:

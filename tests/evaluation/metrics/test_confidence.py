@@ -61,7 +61,7 @@ def test_of_several_classes_the_most_doubtful_one_counts() -> None:
             assert value == max(float(score([[x, 1 - x]])[0]) for x in row)
     labels = (p > 0.5).astype(int)
     labels[2, 1] = 1 - labels[2, 1]
-    assert confidence.wrong(p, labels, "sigmoid").tolist() == [False, False, True, False, False, False]
+    assert confidence.wrong(p, labels, exclusive=False).tolist() == [False, False, True, False, False, False]
 
 
 def test_temperature_is_the_one_of_the_least_loss() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 import pytest
+import scipy.stats
 from sklearn.metrics import roc_auc_score
 
 from radgaze.evaluation import summary
@@ -38,7 +41,7 @@ def test_the_macro_mean_is_over_the_classes_that_are_defined_and_the_others_are_
 ) -> None:
     draws = policy.bootstrap(predictions, CLASSES, resamples=200, seed=0)
     seeds = PaperResamples(60, seed=0)
-    found = summary.discrimination_summary(predictions, CLASSES, draws, seeds, exclusive=False)
+    found = summary.discrimination_summary(predictions, CLASSES, draws, draws, seeds, exclusive=False)
     of_sklearn = [
         roc_auc_score(predictions[f"label_{c}"].to_numpy(), predictions[f"probability_{c}"].to_numpy())
         for c in "AB"
@@ -100,3 +103,33 @@ def test_cases_of_a_class_are_found_missed_or_false_alarms(predictions: pl.DataF
         if found:
             assert chosen[name].correct[0] == max(found, key=lambda c: p[c])
         assert list(chosen[name].wrong) == sorted(wrong, key=lambda c: -abs(p[c] - has[c]))[:3]
+
+
+def test_a_mean_over_cases_is_resampled_with_the_numbers_of_its_classes() -> None:
+    """Accuracy of .98 in one class and .5 in the other: most of its variance is how many cases each has."""
+    labels = np.repeat([0, 1], [60, 40])
+    right = np.r_[np.arange(60) != 0, np.arange(40) % 2 == 0]
+    p = np.where(right == labels, 0.9, 0.1)
+    table = pl.DataFrame(
+        {
+            "case_id": [f"c{i}" for i in range(100)],
+            "patient": list(range(100)),
+            "probability_A": 1 - p,
+            "probability_B": p,
+            "label_A": 1 - labels,
+            "label_B": labels,
+        }
+    )
+    draw = partial(policy.bootstrap, table, resamples=4000, seed=0)
+    classes = ("A", "B")
+    found = summary.discrimination_summary(table, classes, draw(classes), draw(), PaperResamples(100, seed=0))
+    theirs = scipy.stats.bootstrap((right,), np.mean, n_resamples=4000, method="percentile", rng=1)
+    accuracy = known(found.accuracy)
+    np.testing.assert_allclose((accuracy.low, accuracy.high), theirs.confidence_interval, atol=0.011)
+    counts = [np.concatenate([*each.chunks()])[:, 60:].sum(1) for each in (draw(classes), draw())]
+    assert set(counts[0]) == {40}
+    assert counts[1].std() == pytest.approx(np.sqrt(100 * 0.4 * 0.6), rel=0.1)
+    squared = (p - labels) ** 2
+    theirs = scipy.stats.bootstrap((squared,), np.mean, n_resamples=4000, method="percentile", rng=1)
+    brier = found.brier["B"]
+    np.testing.assert_allclose((brier.low, brier.high), theirs.confidence_interval, atol=0.011)

@@ -50,7 +50,7 @@ def summarise(run: Run, measurements: AuditMeasurements, options: AuditOptions) 
     """
     sample = measurements.sample
     figures = _all_figures(measurements.methods)
-    methods = summarise_methods(measurements.methods, sample, run.classes, options)
+    methods = summarise_methods(measurements.methods, sample, options)
     results = AuditResults(
         experiment=run.experiment,
         classes=tuple(run.classes),
@@ -88,7 +88,6 @@ def summarise(run: Run, measurements: AuditMeasurements, options: AuditOptions) 
 def summarise_methods(
     measured: Sequence[MethodMeasurements],
     sample: Sample,
-    classes: Sequence[str],
     options: AuditOptions,
 ) -> dict[str, MethodResults]:
     """Summarise the measurements of methods, baseline maps and ceilings, by their names.
@@ -96,10 +95,9 @@ def summarise_methods(
     Args:
         measured: The measurements.
         sample: The cases.
-        classes: Names of the classes, which are the strata of the bootstrap if they are exclusive.
         options: Options of the audit.
     """
-    samples = _by_aspect(_all_figures(measured), sample, classes, options)
+    samples = _by_aspect(_all_figures(measured), sample, options)
     estimates = {name: aspect_figures.estimates(ASPECTS[name]) for name, aspect_figures in samples.items()}
     methods = {}
     for each in measured:
@@ -258,9 +256,7 @@ def _where_both(values: Mapping[str, Floats], other: Mapping[str, Floats]) -> di
     }
 
 
-def _by_aspect(
-    figures: pl.DataFrame, sample: Sample, classes: Sequence[str], options: AuditOptions
-) -> dict[str, AspectFigures]:
+def _by_aspect(figures: pl.DataFrame, sample: Sample, options: AuditOptions) -> dict[str, AspectFigures]:
     """Figures by aspect; its methods share cases and resamples, so that differences are paired."""
     by_aspect: dict[str, AspectFigures] = {}
     for aspect in ASPECTS:
@@ -272,7 +268,7 @@ def _by_aspect(
         for (method, metric), rows in defined.group_by("method", "metric", maintain_order=True):
             aligned = cases.select("case_id").join(rows, on="case_id", how="left", maintain_order="left")
             values[str(method), str(metric)] = aligned["value"].cast(pl.Float64).to_numpy()
-        resamples = bootstrap(cases, classes, resamples=options.resamples, seed=options.seed)
+        resamples = bootstrap(cases, resamples=options.resamples, seed=options.seed)
         by_aspect[aspect] = AspectFigures(cases, values, resamples)
     return by_aspect
 

@@ -73,6 +73,12 @@ METRICS: dict[str, ClassMetric] = {
 }
 """Metrics of each class and of their macro mean; `SplitResults` has a field for each, in the same order."""
 
+OF_ORDER = tuple(name for name, metric in METRICS.items() if metric.of_counts is not None)
+"""Metrics of how the cases of a class and the others are ordered."""
+
+OF_MEANS = tuple(name for name in METRICS if name not in OF_ORDER)
+"""Metrics that are means over cases, whichever class they have."""
+
 
 def measure(
     names: Sequence[str], labels: ArrayLike, scores: ArrayLike, weights: NDArray[np.float64]

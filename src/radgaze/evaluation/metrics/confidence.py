@@ -69,13 +69,13 @@ DIFFERENTIABLE = ("alpha", "beta")
 def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
     """Compute an uncertainty score of each case.
 
-    Classes that are not exclusive are separate predictions with the two outcomes p and 1 − p, and a case has
-    the score of its most uncertain class.
+    Probabilities of a sigmoid are separate predictions with the two outcomes p and 1 − p, and a case has the
+    score of its most uncertain class.
 
     Args:
         score: Name of the score, see `SCORES`.
         probabilities: Predicted probabilities, of shape (n, C).
-        kind: "softmax" for exclusive classes, "sigmoid" for others.
+        kind: "softmax" or "sigmoid", of the probabilities.
 
     Returns:
         Scores of shape (n,).
@@ -87,7 +87,7 @@ def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
     return largest
 
 
-def wrong(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> NDArray[np.bool_]:
+def wrong(probabilities: ArrayLike, labels: ArrayLike, *, exclusive: bool) -> NDArray[np.bool_]:
     """Return which predictions are errors, of shape (n,).
 
     For exclusive classes an error is a wrong most probable class; for others, any class on the wrong side of
@@ -96,10 +96,10 @@ def wrong(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> NDArray[np
     Args:
         probabilities: Predicted probabilities, of shape (n, C).
         labels: Labels, 0 or 1, of shape (n, C).
-        kind: "softmax" for exclusive classes, "sigmoid" for others.
+        exclusive: Whether each case has exactly one class, whatever the probabilities are of.
     """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    if kind == "softmax":
+    if exclusive:
         return np.asarray(p.argmax(1) != y.argmax(1))
     return np.asarray(((p >= THRESHOLD) != (y > 0)).any(1))
 
@@ -108,7 +108,9 @@ def temperature(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> floa
     """Fit the temperature by maximum likelihood (Guo et al. 2017, section 4.2); 1 where there is no case.
 
     Args:
-        probabilities, labels, kind: Arguments of `wrong`.
+        probabilities: Predicted probabilities, of shape (n, C).
+        labels: Labels, 0 or 1, of shape (n, C).
+        kind: "softmax" or "sigmoid", of the probabilities.
     """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if not len(p):

@@ -28,4 +28,4 @@ class Metric:
     @property
     def heading(self) -> str:
         """Title for a table, with an arrow where lower is better."""
-        return self.title if self.higher_is_better else f"{self.title} ↓"
+        return self.title if self.higher_is_better or not self.directed else f"{self.title} ↓"

@@ -2,8 +2,9 @@
 
 One image of a pair shows the confounder, the other does not; anatomy, disease and noise are the same. The
 difference of the two predictions is therefore the confounder's causal effect on the network, not an estimate
-of it. Probabilities P (shown) and Q (not shown) have shape (N, C); metrics have shape (N,). For all of them 0
-means that the network does not use the confounder.
+of it. Probabilities P (shown) and Q (not shown) have shape (N, C); metrics have shape (N,). A network
+that does not use the confounder has 0 in all of them; only a total variation of 0 in every case says that
+it does not, since reliance cancels between cases and flips miss what leaves the predicted class.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ Floats = NDArray[np.float64]
 METRICS: dict[str, Metric] = {
     "reliance": Metric(
         title="reliance",
-        words="How much the probability of a class rises when its confounder alone is added to an image.",
-        higher_is_better=False,
+        words="How much the probability of a class rises when its confounder alone is added; 0 is best.",
+        directed=False,
         chance=0.0,
         bounds=(-1.0, 1.0),
     ),

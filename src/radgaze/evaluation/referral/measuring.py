@@ -117,6 +117,7 @@ def choose_rule(candidate: Candidate, probabilities: RunProbabilities, goal: Goa
         probabilities.labels("validate"),
         classes=tuple(probabilities.run.classes),
         kind=probabilities.kind,
+        exclusive=probabilities.run.exclusive,
         score=candidate.score,
         goal=goal,
         temperature=temperature,
@@ -138,8 +139,10 @@ def summarise(
     """
     run, options, kind = probabilities.run, probabilities.options, probabilities.kind
     test = probabilities.tables["test"]
-    resampling = policy.bootstrap(test, run.classes, resamples=options.resamples, seed=options.seed)
-    errors = confidence.wrong(probabilities.predicted("test"), probabilities.labels("test"), kind)
+    resampling = policy.bootstrap(test, resamples=options.resamples, seed=options.seed)
+    errors = confidence.wrong(
+        probabilities.predicted("test"), probabilities.labels("test"), exclusive=run.exclusive
+    )
     cases = ScoredCases(test, run.classes, errors, resampling)
     scores = {
         name: rules[name].scores(probabilities.of(candidate, rules[name], "test"))
@@ -157,6 +160,7 @@ def summarise(
         cases=test.height,
         patients=test["patient"].n_unique(),
         errors=int(errors.sum()),
+        discordant=min(test.filter(pl.Series(each))["patient"].n_unique() for each in (errors, ~errors)),
         best_area=float(confidence.area_under_risk(errors, errors)[0]),
         temperature=probabilities.temperature,
         likelihood=_likelihood(test, run.classes, kind, probabilities.temperature),
@@ -167,7 +171,7 @@ def summarise(
     )
     candidate = next(each for name, each in CANDIDATES.items() if name == options.score)
     decisions = pl.concat(
-        _decisions(split, table, run.classes, referral, probabilities.of(candidate, referral, split))
+        _decisions(split, table, run, referral, probabilities.of(candidate, referral, split))
         for split, table in probabilities.tables.items()
     )
     curves = pl.concat(cases.curve(name, scores[name]) for name in CANDIDATES)
@@ -195,24 +199,22 @@ def _likelihood(test: pl.DataFrame, classes: Sequence[str], kind: Kind, temperat
     return Likelihood(loss(p), loss(confidence.tempered(p, temperature, kind)))
 
 
-def _decisions(
-    split: str, cases: pl.DataFrame, classes: Sequence[str], referral: Referral, given: Floats
-) -> pl.DataFrame:
-    p, y = predicted(cases, classes), labelled(cases, classes)
+def _decisions(split: str, cases: pl.DataFrame, run: Run, referral: Referral, given: Floats) -> pl.DataFrame:
+    p, y = predicted(cases, run.classes), labelled(cases, run.classes)
     decisions = referral.decide(given)
     return cases.select("case_id", "patient").with_columns(
         split=pl.lit(split),
-        predicted=pl.Series(list(_class_names(p, classes, referral.kind)), dtype=pl.String),
-        error=pl.Series(confidence.wrong(p, y, referral.kind)),
+        predicted=pl.Series(list(_class_names(p, run.classes, exclusive=run.exclusive)), dtype=pl.String),
+        error=pl.Series(confidence.wrong(p, y, exclusive=run.exclusive)),
         score=pl.Series([decision.score for decision in decisions], dtype=pl.Float64),
         accept=pl.Series([decision.accept for decision in decisions], dtype=pl.Boolean),
         reason=pl.Series([decision.reason for decision in decisions], dtype=pl.String),
     )
 
 
-def _class_names(p: Floats, classes: Sequence[str], kind: Kind) -> Iterator[str]:
+def _class_names(p: Floats, classes: Sequence[str], *, exclusive: bool) -> Iterator[str]:
     for row in p:
-        if kind == "softmax":
+        if exclusive:
             yield classes[int(row.argmax())]
         else:
             yield ", ".join(c for c, x in zip(classes, row, strict=True) if x >= multilabel.THRESHOLD)

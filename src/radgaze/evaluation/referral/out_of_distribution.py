@@ -94,10 +94,10 @@ def measure_kinds(probabilities: RunProbabilities, rule: Referral) -> dict[str, 
     Returns:
         The results by kind, those of the test cases first, as "test".
     """
-    options, classes = probabilities.options, probabilities.run.classes
+    options = probabilities.options
     cases = drawn(probabilities.tables["test"], options.seed)
     scores = _scores(probabilities, rule, cases["case_id"].to_list())
-    resampling = policy.bootstrap(cases, classes, resamples=options.resamples, seed=options.seed)
+    resampling = policy.bootstrap(cases, resamples=options.resamples, seed=options.seed)
     results, inside, patients = {}, scores["test"], cases["patient"].to_numpy()
     for name, outside in scores.items():
         statistics: dict[str, Statistic] = {"referred": mean_of(outside > rule.threshold)}

@@ -85,7 +85,9 @@ class RunProbabilities:
         if score not in self._chosen:
             cases = drawn(self.tables["validate"], self.options.seed)
             errors = confidence.wrong(
-                predicted(cases, self.run.classes), labelled(cases, self.run.classes), self.kind
+                predicted(cases, self.run.classes),
+                labelled(cases, self.run.classes),
+                exclusive=self.run.exclusive,
             )
             best, chosen = -1.0, (1.0, MAGNITUDES[0])
             temperatures = tuple(dict.fromkeys((1.0, self.temperature)))

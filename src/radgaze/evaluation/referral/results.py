@@ -137,6 +137,8 @@ class ReferralResults(Record):
         cases: Number of test cases.
         patients: Number of their patients.
         errors: Number of test cases that are predicted wrong.
+        discordant: Number of patients with a wrong prediction, or with a right one, whichever is smaller;
+            None in files from before this was counted.
         best_area: AURC of a perfect score.
         temperature: Temperature that minimises the validation loss.
         likelihood: Effect of temperature scaling.
@@ -163,6 +165,7 @@ class ReferralResults(Record):
     scores: dict[str, ScoreResults]
     out_of_distribution: dict[str, ImageKindResults]
     settings: ReferralSettings
+    discordant: int | None = optional()
 
     @property
     def chosen(self) -> ScoreResults:

@@ -75,7 +75,7 @@ class Referral(Record):
     Attributes:
         format: Format of the file.
         classes: Names of the run's classes.
-        kind: "softmax" for exclusive classes, "sigmoid" for others.
+        kind: "softmax" or "sigmoid", of the probabilities.
         score: Name of one of `confidence.SCORES`.
         temperature: Temperature that logits are divided by first.
         magnitude: Magnitude of the perturbation of the image, in units of its range (0 for none, see
@@ -162,6 +162,7 @@ def choose(  # many arguments: what a `Referral` keeps, given by name
     *,
     classes: tuple[str, ...],
     kind: Kind,
+    exclusive: bool,
     score: ScoreName,
     goal: Goal,
     temperature: float = 1.0,
@@ -181,6 +182,7 @@ def choose(  # many arguments: what a `Referral` keeps, given by name
         labels: Labels of shape (n, C).
         classes: Names of the classes.
         kind: See `Referral`.
+        exclusive: Whether each case has exactly one class.
         score: See `Referral`.
         goal: The goal.
         temperature: See `Referral`.
@@ -195,7 +197,7 @@ def choose(  # many arguments: what a `Referral` keeps, given by name
     p = np.asarray(probabilities, dtype=np.float64)
     if not len(p):
         raise UserError("the run has no validation cases to choose a threshold on")
-    errors = confidence.wrong(p, labels, kind)
+    errors = confidence.wrong(p, labels, exclusive=exclusive)
     scores = confidence.distrust(
         score, confidence.tempered(p if given is None else given, temperature, kind), kind
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 from scipy import stats
@@ -74,13 +75,14 @@ def spread(estimates: Sequence[Estimate]) -> Spread:
     wide where seeds share no cases or differ in nothing else.
     """
     figures = np.array([estimate.value for estimate in estimates])
-    resampled = np.stack([estimate.resampled for estimate in estimates])
-    resampled = resampled[:, np.isfinite(resampled).all(0)]
-    k, shared = len(figures), 0.0
-    if resampled.shape[1] > 1:
-        covariance = np.cov(resampled)
-        shared = float(covariance.sum() - np.trace(covariance)) / (k * (k - 1))
-    return Spread(float(np.sqrt(max(0.0, shared))), float(figures.std(ddof=1)), k)
+    # By pairs: each seed may be undefined on other resamples, and hardly any be left where all are.
+    covariances = []
+    for one, other in combinations([estimate.resampled for estimate in estimates], 2):
+        both = np.isfinite(one) & np.isfinite(other)
+        if both.sum() > 1:
+            covariances.append(np.cov(one[both], other[both])[0, 1])
+    shared = float(np.mean(covariances)) if covariances else 0.0
+    return Spread(float(np.sqrt(max(0.0, shared))), float(figures.std(ddof=1)), len(figures))
 
 
 @lru_cache(maxsize=32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from radgaze.evaluation.across_runs import Difference, GridEstimates, SeedMean
+from radgaze.evaluation.metrics.reliance import METRICS
 from radgaze.reporting.paper.results import BASELINE, Results, title
 from radgaze.reporting.paper.stacked import Cell, StackedRow, StackedTable
 from radgaze.reporting.paper.words import mean_words, short_words
@@ -12,8 +13,8 @@ from radgaze.reporting.wording import RELIANCE
 
 TITLE = "Reliance on confounders"
 NOTE = (
-    "Some test images have twins, which differ from them in the confounder alone; 0 means that the network "
-    "does not use it. A network that always predicts the same has 0, too: read it beside the AUC. Means over "
+    "Some test images have twins, which differ from them in the confounder alone; a network that does not "
+    "use it has 0. A network that always predicts the same has 0, too: read it beside the AUC. Means over "
     "test cases and seeds with 95% intervals like those of the AUC. Differences are paired by seed and case, "
     "with Holm's correction over the experiments, and over the controls."
 )
@@ -52,7 +53,7 @@ def _table(confounder: str, results: Results, estimates: GridEstimates) -> Stack
         figures: list[tuple[str, str, SeedMean]] = [("reliance", m, means[m]) for m in RELIANCE]
         figures += [(lead, metric, each) for metric, each in change.items()]
         records += [_record(confounder, name, *figure) for figure in figures]
-    headings = tuple(f"{name} ↓" for name, _ in RELIANCE.values())
+    headings = tuple(f"{name} ↓" if METRICS[each].directed else name for each, (name, _) in RELIANCE.items())
     caption = f"{TITLE}: {confounder}"
     return StackedTable(caption, headings, tuple(rows), (NOTE, *_glossary()), COLUMNS, tuple(records))
 

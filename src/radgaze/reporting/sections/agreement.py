@@ -89,9 +89,7 @@ def _verdicts(evaluated: EvaluatedRun) -> tuple[tuple[bool, str], ...]:
     if not (run.path / "agreement.parquet").is_file():
         return ()
     table, settings = read_agreement(run.path), evaluated.results.settings
-    differences = {
-        kind: baseline_differences(table, kind, evaluated.test, run.classes, settings) for kind in JUDGED
-    }
+    differences = {kind: baseline_differences(table, kind, evaluated.test, settings) for kind in JUDGED}
     return tuple(
         verdict for kind, by_metric in differences.items() if (verdict := floor_sentence(kind, by_metric))
     )

@@ -64,7 +64,7 @@ class DecisionsSection(Section):
     def content(self, evaluated: EvaluatedRun) -> Decisions:
         run, results, test = evaluated.run, evaluated.results, evaluated.test
         shown = shown_classes(test, run.classes)
-        points = points_of_run(evaluated.predictions, run.classes, shown, results.settings)
+        points = points_of_run(evaluated.predictions, shown, results.settings)
         unchosen = [point.name for point in points if not point.chosen]
         return Decisions(
             classes=run.classes,

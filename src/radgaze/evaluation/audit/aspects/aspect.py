@@ -19,7 +19,7 @@ from radgaze.words import listed
 
 VERDICTS = {
     "better": "better than every floor",
-    "even": "no different from the best floor",
+    "even": "not distinguishable from a floor",
     "worse": "worse than a floor",
     "few": "no verdict",
     None: "–",

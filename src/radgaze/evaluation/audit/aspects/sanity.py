@@ -285,7 +285,8 @@ def _at_stages(audited: AuditedMaps, mode: Mode) -> Iterator[tuple[str, nn.Modul
     """The randomised model at the stages at which maps are compared, each with the layer's name."""
     total = len(randomisation.layers(audited.model))
     stages = min(audited.options.stages, total)
-    places = set(np.linspace(0, total - 1, stages).round().astype(int).tolist())
+    # From the end: a single stage is the network without any learnt weight.
+    places = set(np.linspace(total - 1, 0, stages).round().astype(int).tolist())
     return randomisation.randomisations(audited.model, mode, seed=audited.options.seed, places=places)
 
 
