@@ -41,11 +41,11 @@ def floor_sentence(kind: str, differences: BaselineDifferences) -> tuple[bool, s
         parts.append(f"worse than at least one floor on {listed(titles['worse'])}")
     sentence = f"{MAPS[kind]} against the floors, case by case: {'; '.join(parts)}."
     if not titles["better"]:
-        sentence += (
-            " That it follows a case's own gaze better than a map that never saw the case is not shown."
-            if titles["even"]
-            else " By these numbers it follows a case's own gaze no better than a map that never saw the case."
-        )
+        unseen = "than a map that never saw the case"
+        if titles["even"]:
+            sentence += f" That it follows a case's own gaze better {unseen} is not shown."
+        else:
+            sentence += f" By these numbers it follows a case's own gaze no better {unseen}."
     return bool(titles["better"]) and not titles["even"] and not titles["worse"], sentence
 
 

@@ -1,4 +1,4 @@
-"""Intervals by resampling patients with replacement, stratified by class, as vectors of multiplicities.
+"""Intervals by resampling patients with replacement, within strata if any, as vectors of multiplicities.
 
 `scipy.stats.bootstrap` is not used: it resamples cases rather than patients, does not stratify, and passes
 resampled values to the statistic, so that each resample of an AUC would be sorted again.

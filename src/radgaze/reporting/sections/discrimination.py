@@ -29,12 +29,12 @@ class IntervalKind:
 
 BOOTSTRAP = IntervalKind(
     "95% bootstrap",
-    "patients are resampled with replacement, stratified by class, and the interval spans the middle 95% of "
-    "the results. It says how much the figure would vary with another sample of as many patients.",
+    "patients are resampled with replacement, for AUC, average precision and sensitivity within each class, "
+    "and the interval spans the middle 95% of the results. It says how much the figure would vary with another sample of as many patients.",
 )
 UNSTRATIFIED = IntervalKind(
     BOOTSTRAP.name,
-    BOOTSTRAP.words.replace("stratified by class", "not stratified, since a case may have several classes"),
+    BOOTSTRAP.words.replace(", for AUC, average precision and sensitivity within each class,", ""),
 )
 DELONG = IntervalKind(
     "95% DeLong",
