@@ -23,7 +23,7 @@ from radgaze.models.output import Output
 from radgaze.predicting.inputs import Subject
 from radgaze.predicting.options import PredictOptions
 from radgaze.predicting.predict import predict, predict_subjects, stream
-from radgaze.predicting.predictor import Predictor, has_one_class
+from radgaze.predicting.predictor import Predictor
 from radgaze.runs.run import Run
 from radgaze.runs.vote import Rule, VoteOptions
 from radgaze.runs.voting import make_vote
@@ -201,7 +201,7 @@ class Constant(nn.Module):
 def test_of_classes_that_do_not_exclude_each_other_all_from_a_half_on_are_predicted(
     logits: tuple[float, ...], names: tuple[str, ...] | None, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("radgaze.predicting.predict.has_one_class", lambda run: False)
+    monkeypatch.setattr(Run, "exclusive", False)
     monkeypatch.setattr("radgaze.predicting.predictor.probabilities", lambda x, kind: x.sigmoid())
     predictor = Predictor(run, [Constant(*logits)], None)
     subject = Subject("a", torch.zeros(1, 32, 32), (), None, None, None, Frame(32, 32, 32), "stretch")
@@ -218,12 +218,12 @@ def test_whether_classes_exclude_each_other_is_told_by_the_labels(run: Run, tmp_
     objective = replace(run.config.objective, classification="sigmoid")
     one_each = Run(tmp_path, replace(run.config, objective=objective))
     table = run.predictions()
-    assert has_one_class(run)
+    assert run.exclusive
     table.write_parquet(tmp_path / "predictions.parquet")
     shutil.copytree(run.path / "model", tmp_path / "model")
-    assert has_one_class(one_each)
+    assert one_each.exclusive
     table.with_columns(label_CHF=pl.lit(1)).write_parquet(tmp_path / "predictions.parquet")
-    assert not has_one_class(one_each)
+    assert not Run(tmp_path, one_each.config).exclusive
 
 
 @pytest.mark.parametrize(
