@@ -415,3 +415,22 @@ def test_whether_classes_exclude_each_other_is_the_stores_to_say(
     run = Run(run.path, replace(run.config, objective=objective))
     assert (run.predictions().select(f"label_{name}" for name in run.classes).sum_horizontal() == 1).all()
     assert run.exclusive is excludes
+
+
+def test_other_twins_are_another_store_except_for_runs_from_before_they_were_recorded() -> None:
+    now = dict.fromkeys(origin.PARTS, "same")
+    earlier = {part: digest for part, digest in now.items() if part != "twins"}
+    assert origin.differences(now, {**now, "twins": "other"}) == "the twins differ"
+    assert origin.differences(earlier, now) == ""
+    assert origin.differences(earlier, {**now, "boxes": "other"}) == "the boxes and masks differ"
+
+
+def test_a_record_from_before_twins_were_recorded_is_read(place: Path) -> None:
+    recorded = origin.read(place / "run")
+    contents = {part: digest for part, digest in recorded.contents.items() if part != "twins"}
+    records.write(replace(recorded, contents=contents), place / "run" / origin.FILE)
+    assert origin.read(place / "run").contents == contents
+    assert Run.open(place / "run").check_store() is None
+    records.write(replace(recorded, contents={"cases": "x"}), place / "run" / origin.FILE)
+    with pytest.raises(UserError, match="does not hold what it should"):
+        origin.read(place / "run")

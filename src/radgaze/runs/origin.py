@@ -28,8 +28,12 @@ PARTS = {
     "images": "the images",
     "gaze": "the gaze",
     "boxes": "the boxes and masks",
+    "twins": "the twins",
 }
 """The parts of a store that are compared, and their names in messages."""
+
+RECORDED_LATER = frozenset({"twins"})
+"""Parts that the records of earlier runs lack, and that are not compared there."""
 
 GONE = (
     "The store of this run is gone or cannot be read, so that it could not be compared with the one that the "
@@ -93,6 +97,7 @@ def contents(store: Store) -> dict[str, str]:
         "images": of_files("images/"),
         "gaze": of_files("readings.", "fixations.", "mentions."),
         "boxes": of_files("boxes.", "regions"),
+        "twins": of_files("twins."),
     }
 
 
@@ -118,7 +123,7 @@ def read(run: Path) -> Origin | None:
         return None
     advice = "remove it, and this run and its store are no longer compared"
     origin = records.read(Origin, path, advice)
-    if origin.contents.keys() != PARTS.keys():
+    if origin.contents.keys() | RECORDED_LATER != PARTS.keys():
         raise UserError(f"{path} does not hold what it should; {advice}")
     return origin
 
@@ -162,7 +167,11 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
         before: Hashes of `PARTS` of one store, see `contents`.
         now: Hashes of the other.
     """
-    changed = [words for part, words in PARTS.items() if before.get(part) != now.get(part)]
+    changed = [
+        words
+        for part, words in PARTS.items()
+        if before.get(part) != now.get(part) and (part in before or part not in RECORDED_LATER)
+    ]
     return f"{listed(changed)} differ" if changed else ""
 
 
