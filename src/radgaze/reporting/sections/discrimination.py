@@ -30,7 +30,8 @@ class IntervalKind:
 BOOTSTRAP = IntervalKind(
     "95% bootstrap",
     "patients are resampled with replacement, for AUC, average precision and sensitivity within each class, "
-    "and the interval spans the middle 95% of the results. It says how much the figure would vary with another sample of as many patients.",
+    "and the interval spans the middle 95% of the results. It says how much the figure would vary with "
+    "another sample of as many patients.",
 )
 UNSTRATIFIED = IntervalKind(
     BOOTSTRAP.name,
