@@ -203,7 +203,7 @@ def test_of_classes_that_do_not_exclude_each_other_all_from_a_half_on_are_predic
 ) -> None:
     monkeypatch.setattr(Run, "exclusive", False)
     monkeypatch.setattr("radgaze.predicting.predictor.probabilities", lambda x, kind: x.sigmoid())
-    predictor = Predictor(run, [Constant(*logits)], None)
+    predictor = Predictor(Run(run.path, run.config), [Constant(*logits)], None)
     subject = Subject("a", torch.zeros(1, 32, 32), (), None, None, None, Frame(32, 32, 32), "stretch")
     (made,) = predict_subjects(predictor, iter([subject]), 4, masks=True)
     assert made.predicted == (names or (),)

@@ -60,13 +60,15 @@ def p_equals(p: float | None, bound: bool | None = False) -> str:
 
 
 def verdict_words(difference: Difference, *, higher_is_better: bool | None = True) -> str:
-    """Format a verdict, with the p-value after correction, for a table; or the reason why there is none.
+    """Format a verdict for a table, or the reason why there is none; a p-value must be below 0.05 as well.
 
     Args:
         difference: The difference.
         higher_is_better: Direction of the figure; None where neither is better.
     """
-    decision = verdict(difference, higher_is_better=higher_is_better is not False, tested=True)
+    decision = verdict(
+        difference, higher_is_better=higher_is_better is not False, tested=difference.p is not None
+    )
     if decision == "few":
         return difference.lacking
     sides = ("better", "worse") if higher_is_better is not None else ("higher", "lower")
