@@ -16,6 +16,7 @@ from radgaze.errors import UserError
 from radgaze.sources import streaming
 from radgaze.sources.delimited import column_names, read_columns
 from radgaze.sources.dialect import TextOptions, written_with
+from radgaze.sources.streaming import LINE
 
 COLUMNS = ("image", "patient", "note")
 ROWS = [("0.png", "Müller", "a, b; c"), ("1.png", "Möller", 'so-called "a"'), ("2.png", "Ωκ|x", "two\nlines")]
@@ -30,7 +31,7 @@ def text(separator: str = ",") -> str:
 
 def read(path: Path) -> tuple[list[tuple[object, ...]], list[int]]:
     table = read_columns(path, COLUMNS, archive="it")
-    return [row[:-1] for row in table.rows()], table["line"].to_list()
+    return [row[:-1] for row in table.rows()], table[LINE].to_list()
 
 
 @pytest.mark.parametrize("block", [1, 5, 2**21])

@@ -72,7 +72,7 @@ def read_sheet(folder: Path, *, pads: Sequence[str] = ()) -> pl.DataFrame:
 
     Returns:
         Table in the order of the file: case_id, path (or null), patient_id (of the source), patient (a key
-        counted from 0), Normal, CHF, pneumonia (numbers or null), line; and a column for each of `pads`.
+        counted from 0), Normal, CHF, pneumonia (numbers or null), `LINE`; and a column for each of `pads`.
 
     Raises:
         UserError: The file is missing or empty, or a value is malformed.

@@ -34,6 +34,7 @@ from radgaze.sources.egd.split_file import read_split_file, with_splits, with_va
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.source import Source
 from radgaze.sources.split import published_split, stratified_split
+from radgaze.sources.streaming import LINE
 from radgaze.sources.twins import found_twins
 
 SCREEN_LINES, PICTURE_LINES = 1080, 1024
@@ -232,7 +233,7 @@ def _judged(sheet: pl.DataFrame, keep: set[str] | None, *, listed_split: bool) -
         (
             "duplicate_case",
             ~pl.col("case_id").is_first_distinct(),
-            pl.format("line {} repeats line {}", "line", pl.col("line").first().over("case_id")),
+            pl.format("line {} repeats line {}", LINE, pl.col(LINE).first().over("case_id")),
         ),
         (
             "no_label",

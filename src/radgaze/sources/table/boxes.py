@@ -13,6 +13,7 @@ from radgaze.sources.contents import NO_BOXES
 from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
 from radgaze.sources.keys import composed
 from radgaze.sources.sizes import image_sizes
+from radgaze.sources.streaming import LINE
 from radgaze.sources.table.columns import BOXES, chosen_columns, names_images
 from radgaze.sources.table.matching import Matcher
 from radgaze.sources.table.options import TableOptions
@@ -56,12 +57,12 @@ def boxes_of(
     added = {"shape": pl.lit(shape)} if shape == "ellipse" else cut
     boxes = boxes.with_columns(**added)
     lost = boxes.filter(~pl.col("seen")).select(
-        pl.lit("off_image_box").alias("reason"), "case_id", pl.format("record {}", "line").alias("detail")
+        pl.lit("off_image_box").alias("reason"), "case_id", pl.format("record {}", LINE).alias("detail")
     )
     strangers = records.filter(pl.col("case_id").is_null()).select(
         pl.lit("box_without_case").alias("reason"),
         "key",
-        pl.format("record {}, of an image that is not in the table", "line").alias("detail"),
+        pl.format("record {}, of an image that is not in the table", LINE).alias("detail"),
     )
     names = [*NO_BOXES, *(["shape"] if shape == "ellipse" else [])]
     return boxes.filter("seen").select(names), pl.concat([lost, strangers], how="diagonal")
@@ -79,7 +80,7 @@ def read_boxes(path: Path, columns: Mapping[str, str], *, framed: bool = False) 
             fractions.
 
     Yields:
-        Table of key (name of the case), label ("box" where there is no name), x1, y1, x2, y2 and line.
+        Table of key (name of the case), label ("box" where there is no name), x1, y1, x2, y2 and `LINE`.
 
     Raises:
         UserError: A file or column is missing, or a value is malformed; at the end, positions cannot be in
@@ -113,7 +114,7 @@ def read_boxes(path: Path, columns: Mapping[str, str], *, framed: bool = False) 
             for name in names[2:]:
                 tell_first(boxes, path, name, pl.col(name) <= 0, "more than 0 expected")
             second_x, second_y = x + second_x, y + second_y
-        boxes = boxes.select("line", key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
+        boxes = boxes.select(LINE, key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
         fractions.add(boxes, columns=CORNERS)
         yield boxes
     if blank:
