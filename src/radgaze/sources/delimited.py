@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def _shown(path: Path) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
 def _parts(path: Path) -> Iterator[Part]:
     try:
         yield from parts(path)
-    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
         kind = "Parquet" if is_parquet(path) else "CSV"
         raise UserError(f"{path} cannot be read as {kind}: {str(error).strip().splitlines()[0]}") from error
 
