@@ -471,6 +471,24 @@ def test_masks_that_make_no_sense_are_told(folder: Path, masks: str, columns: li
         read(folder, masks=folder / masks, mask_columns=columns)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"fixation_units": ["onset=ms"]}, "`fixation_units` needs `fixations`"),
+        ({"fixation_frame": "1x1", "boxes": Path("b.csv")}, "`fixation_frame` needs `fixations`"),
+        ({"fixation_columns": ["x=a"]}, "`fixation_columns` needs `fixations`"),
+        ({"box_shape": "ellipse"}, "`box_shape` needs `boxes`"),
+        ({"box_frame": "1x1"}, "`box_frame` needs `boxes`"),
+        ({"box_columns": ["x1=a"]}, "`box_columns` needs `boxes`"),
+        ({"mask_columns": ["file=a"]}, "`mask_columns` needs `masks`"),
+    ],
+)
+def test_settings_of_a_file_that_is_not_given_are_told(options: TableKeywords, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        TableOptions("labels.csv", **options)
+    TableOptions("labels.csv", box_shape="box", fixation_columns=[], fixation_frame=None)
+
+
 # Names of cases in further tables
 
 
