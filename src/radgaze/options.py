@@ -173,6 +173,17 @@ class Options:
                     check_choice(each.name, one, choices)
 
 
+def changed(options: Options, names: Iterable[str]) -> list[str]:
+    """Return those of the named fields that differ from their defaults, in the order of the fields."""
+    names = set(names)
+    values = {each.name: (getattr(options, each.name), each.default) for each in fields(options)}
+    return [
+        name
+        for name, (value, default) in values.items()
+        if name in names and (tuple(value) if isinstance(value, list) else value) != default
+    ]
+
+
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Check that a value is one of several.
 

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 import zlib
 from pathlib import Path
 from typing import TypedDict
@@ -18,12 +19,14 @@ import pytest
 from benchmarks.codestream_faults import DICOM, run
 from PIL import Image
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from radgaze.dicom import jpeg, scan
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.image import read_any
+from radgaze.dicom.image import read_any, size_of
 from radgaze.dicom.isolate import isolated
 from radgaze.dicom.read import read_image
 from tests.dicom.files import lut, write
@@ -268,6 +271,20 @@ def test_an_element_that_is_used_is_not_parsed_where_it_is_very_long(tmp_path: P
     dataset.add_new("VOILUTFunction", "UT", "1\\" * 600_000)
     dataset.save_as(path)
     assert refusal(path) == "too_large"
+
+
+@pytest.mark.parametrize(
+    "keyword", ["NumberOfFrames", "Rows", "PhotometricInterpretation", "SpecificCharacterSet"]
+)
+def test_an_element_of_the_header_is_not_parsed_where_it_is_long(tmp_path: Path, keyword: str) -> None:
+    path = write(tmp_path / "a.dcm", RAMP, bits=12)
+    dataset = dcmread(path)
+    dataset[keyword] = RawDataElement(Tag(keyword), "UT", None, b"1\\" * 1000, 0, False, True)
+    with warnings.catch_warnings(action="ignore"):
+        dataset.save_as(path)
+    assert refusal(path) == "too_large"
+    with pytest.raises(DicomError, match=f"too_large: the file's {keyword} is larger than 1 KiB"):
+        size_of(path)
 
 
 SCRIPT = """

@@ -16,10 +16,12 @@ from radgaze.errors import UserError
 from radgaze.sources import streaming
 from radgaze.sources.delimited import column_names, read_columns
 from radgaze.sources.dialect import TextOptions, written_with
+from radgaze.sources.streaming import LINE
 
 COLUMNS = ("image", "patient", "note")
 ROWS = [("0.png", "Müller", "a, b; c"), ("1.png", "Möller", 'so-called "a"'), ("2.png", "Ωκ|x", "two\nlines")]
 LINES = [2, 3, 4]
+DAMAGED = gzip.compress(b"a,b\n1,2\n")[:10] + b"\xff" * 20
 
 
 def text(separator: str = ",") -> str:
@@ -30,7 +32,7 @@ def text(separator: str = ",") -> str:
 
 def read(path: Path) -> tuple[list[tuple[object, ...]], list[int]]:
     table = read_columns(path, COLUMNS, archive="it")
-    return [row[:-1] for row in table.rows()], table["line"].to_list()
+    return [row[:-1] for row in table.rows()], table[LINE].to_list()
 
 
 @pytest.mark.parametrize("block", [1, 5, 2**21])
@@ -94,7 +96,14 @@ def test_an_encoding_that_is_asked_for_though_the_file_is_utf8_is_told(
 
 @pytest.mark.parametrize(
     ("before", "separator", "lines"),
-    [("sep=,\n", ",", 1), ("sep=;\r\n", ";", 1), ("# made, by me\n# and you\n", ",", 2), ("\n\n", ",", 2)],
+    [
+        ("sep=,\n", ",", 1),
+        ("sep=;\r\n", ";", 1),
+        ("# made, by me\n# and you\n", ",", 2),
+        ("# site A, scanner B, 2020\n", ",", 1),
+        ("#\n# a, b, c, d\n# 1, 2\n", ",", 3),
+        ("\n\n", ",", 2),
+    ],
 )
 def test_what_stands_before_the_header_is_passed_over_and_counted(
     tmp_path: Path, before: str, separator: str, lines: int
@@ -106,8 +115,9 @@ def test_what_stands_before_the_header_is_passed_over_and_counted(
 
 def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
-    path.write_text("#image,patient\na,b\n")
-    assert column_names(path) == ["#image", "patient"]
+    for content in ("#image,patient\na,b\n", "# image,patient\na,1.5\n", "# image,patient\n"):
+        path.write_text(content)
+        assert [name.strip("# ") for name in column_names(path)] == ["image", "patient"]
 
 
 def test_what_is_guessed_of_a_file_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +165,7 @@ def test_quotes_within_cells_mean_nothing_as_the_csv_module_has_it(
         (b"PAR1 and so on", "its name must end in .parquet"),
         (b"a,b,b\n1,2,3\n", "several columns “b”"),
         (b"\x28\xb5\x2f\xfd broken", "cannot be read as CSV"),
+        (DAMAGED, "cannot be read as CSV"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_with_its_place(
@@ -179,6 +190,21 @@ def test_lines_that_end_as_on_old_macintoshes_are_lines(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(b"image,patient,note\r0,a,b\r1,c,d\r")
     assert read(path) == ([("0", "a", "b"), ("1", "c", "d")], [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ("utf-16", "no byte order mark.*`encoding=utf-16-le`"),
+        ("utf-32", "no byte order mark.*`encoding=utf-32-le`"),
+        ("utf-7", "f.csv is not utf-7"),
+    ],
+)
+def test_an_encoding_that_a_file_cannot_have_is_told(tmp_path: Path, encoding: str, told: str) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"a,b\n1,+2AA-\n" if encoding == "utf-7" else "a,b\n1,2\n".encode(f"{encoding}-le"))
+    with pytest.raises(UserError, match=told), written_with(TextOptions(encoding)):
+        read_columns(path, ["a", "b"], archive="it")
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,28 @@ def test_boxes_have_their_sides_in_our_order(made: Tree) -> None:
     ]
 
 
+def test_boxes_off_their_image_or_of_no_image_are_rejected(tree: Tree) -> None:
+    rows = (
+        f"{SEEN},heart,-5,500,-7,500",
+        f"{SEEN},carina,200,300,300,400",
+        f"{TWIN},trachea,20,1,30,2",
+        f"{STRANGER},heart,1,20,2,30",
+        ",heart,1,20,2,30",
+        f"{BLANK},heart,1,20,2,30",
+    )
+    with (tree[0] / "bounding_boxes.csv").open("a") as file:
+        file.write("".join(f"{row}\n" for row in rows))
+    cohort = egd.read(EgdOptions(*tree))
+    assert cohort.boxes.rows()[2:] == [(SEEN, "heart", 0, 0, 81, 120)]
+    of_boxes = cohort.rejections.filter(pl.col("reason").str.contains("box"))
+    assert of_boxes.drop("reading_id").rows() == [
+        ("box_without_case", STRANGER, "line 8, of an image that is not in the sheet"),
+        ("box_without_case", None, "line 9, of an image that is not in the sheet"),
+        ("off_image_box", SEEN, "carina, line 6"),
+        ("off_image_box", TWIN, "trachea, line 7"),
+    ]
+
+
 def test_every_rejected_thing_has_one_row(made: Tree) -> None:
     rejections = egd.read(EgdOptions(*made)).rejections
     assert sorted(rejections.drop("detail").rows(), key=str) == sorted(

@@ -138,6 +138,22 @@ def test_thresholds_that_make_no_sense_are_told(options: Thresholds, said: str, 
         egd.read(EgdOptions(*made, gaze="samples", **options))
 
 
+def test_settings_that_nothing_uses_are_told() -> None:
+    with pytest.raises(UserError, match="`filter` needs `gaze=samples`"):
+        EgdOptions("e", "m", filter="ivt")
+    with pytest.raises(UserError, match="`dispersion` needs `gaze=samples`"):
+        EgdOptions("e", "m", dispersion=3)
+    with pytest.raises(UserError, match="`dispersion` is no threshold of `filter=ivt`"):
+        EgdOptions("e", "m", gaze="samples", filter="ivt", dispersion=3)
+    with pytest.raises(UserError, match="`velocity` is no threshold of `filter=idt`"):
+        EgdOptions("e", "m", gaze="samples", velocity=20)
+    with pytest.raises(UserError, match="`align_keep` needs `align_report`"):
+        EgdOptions("e", "m", align_keep="all")
+    with pytest.raises(UserError, match="`split` and `split_file` are two splits"):
+        EgdOptions("e", "m", split="stratified", split_file="list.csv")
+    EgdOptions("e", "m", filter="idt", dispersion=1, align_keep="class")
+
+
 def test_what_is_wrong_with_the_samples_is_told(made: Tree, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"eye_gaze\.csv is missing"):
         read_samples(tmp_path)

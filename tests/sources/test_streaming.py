@@ -14,6 +14,7 @@ import pytest
 from radgaze.errors import UserError
 from radgaze.sources import streaming
 from radgaze.sources.delimited import column_names, numbers, read_columns, read_parts
+from radgaze.sources.streaming import LINE
 
 PIECES = ("", "1", "x y", "a,b", 'say "a"', "two\nlines", "\r\n", '"', "ü", " ")
 
@@ -90,7 +91,7 @@ def test_a_file_without_a_record_has_columns(tmp_path: Path) -> None:
     for name, write in (("f.csv", pl.DataFrame.write_csv), ("f.parquet", pl.DataFrame.write_parquet)):
         write(pl.DataFrame(schema={"a": pl.String, "b": pl.Float64}), tmp_path / name)
         read = read_columns(tmp_path / name, ["b"], archive="it")
-        assert read.schema == {"b": pl.String, "line": pl.Int64}
+        assert read.schema == {"b": pl.String, LINE: pl.Int64}
         assert read.is_empty()
     (tmp_path / "none.csv").write_text("")
     with pytest.raises(UserError, match="has no column b"):

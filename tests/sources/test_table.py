@@ -471,7 +471,93 @@ def test_masks_that_make_no_sense_are_told(folder: Path, masks: str, columns: li
         read(folder, masks=folder / masks, mask_columns=columns)
 
 
-def test_a_case_goes_by_its_id_its_image_and_that_files_name_and_the_first_record_goes_first() -> None:
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"fixation_units": ["onset=ms"]}, "`fixation_units` needs `fixations`"),
+        ({"fixation_frame": "1x1", "boxes": Path("b.csv")}, "`fixation_frame` needs `fixations`"),
+        ({"fixation_columns": ["x=a"]}, "`fixation_columns` needs `fixations`"),
+        ({"box_shape": "ellipse"}, "`box_shape` needs `boxes`"),
+        ({"box_frame": "1x1"}, "`box_frame` needs `boxes`"),
+        ({"box_columns": ["x1=a"]}, "`box_columns` needs `boxes`"),
+        ({"mask_columns": ["file=a"]}, "`mask_columns` needs `masks`"),
+    ],
+)
+def test_settings_of_a_file_that_is_not_given_are_told(options: TableKeywords, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        TableOptions("labels.csv", **options)
+    TableOptions("labels.csv", box_shape="box", fixation_columns=[], fixation_frame=None)
+
+
+# Names of cases in further tables
+
+
+@pytest.fixture
+def shifted(tmp_path: Path) -> Path:
+    """Cases 0 to 3, whose images are 1.png to 4.png: an id is the name of another case's image."""
+    for k in range(1, 5):
+        Image.fromarray(np.zeros((60, 40), np.uint8)).save(tmp_path / f"{k}.png")
+    rows = "".join(f"{k},{k + 1}.png,p{k},{'AB'[k % 2]}\n" for k in range(4))
+    (tmp_path / "labels.csv").write_text(f"case,image,patient,label\n{rows}")
+    return tmp_path
+
+
+def positions(folder: Path, column: str, names: list[str]) -> list[tuple[str, float]]:
+    """Case and x of fixations that name cases in a column, with x counted from 0."""
+    rows = "".join(f"{name},{x},9,0,1\n" for x, name in enumerate(names))
+    (folder / "looks.csv").write_text(f"{column},x,y,onset,duration\n{rows}")
+    cohort = table.read(TableOptions(folder / "labels.csv", fixations=folder / "looks.csv"))
+    found = cohort.readings.join(cohort.fixations.collect(), on="reading_id")
+    return sorted(found.select("case_id", "x").rows())
+
+
+def test_an_id_is_not_taken_for_the_image_of_another_case(shifted: Path) -> None:
+    own = [("0", 0), ("1", 1), ("2", 2), ("3", 3)]
+    assert positions(shifted, "case", ["0", "1", "2", "3"]) == own
+    assert positions(shifted, "image", ["1", "2", "3", "4"]) == own
+    assert positions(shifted, "image", ["1.png", "2.png", "3.png", "4.png"]) == own
+    (shifted / "boxes.csv").write_text("case,x1,y1,x2,y2\n0,0,0,9,9\n1,1,0,9,9\n")
+    cohort = table.read(TableOptions(shifted / "labels.csv", boxes=shifted / "boxes.csv"))
+    assert cohort.boxes.select("case_id", "x1").rows() == [("0", 0), ("1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("column", "names"), [("case", ["1", "2", "3", "4"]), ("image", ["0", "1", "2", "3"])]
+)
+def test_names_that_may_be_ids_or_images_are_refused(shifted: Path, column: str, names: list[str]) -> None:
+    with pytest.raises(UserError, match=r"looks.csv: '\d' is the id of one case and the image of another"):
+        positions(shifted, column, names)
+
+
+def test_masks_in_a_folder_are_of_images_rather_than_of_ids(shifted: Path) -> None:
+    for k in range(1, 4):
+        save_mask(shifted / "masks" / f"{k}.png")
+    save_mask(shifted / "masks" / "4_mask.png")
+    cohort = table.read(TableOptions(shifted / "labels.csv", masks=shifted / "masks"))
+    found = [(case, Path(file).name) for case, file in cohort.regions.select("case_id", "file").rows()]
+    assert found == [("0", "1.png"), ("1", "2.png"), ("2", "3.png"), ("3", "4_mask.png")]
+    save_mask(shifted / "masks" / "0.png")
+    with pytest.raises(UserError, match="masks: '1' is the id of one case"):
+        table.read(TableOptions(shifted / "labels.csv", masks=shifted / "masks"))
+
+
+def test_a_file_name_that_several_images_have_is_refused(tmp_path: Path) -> None:
+    for k in range(2):
+        (tmp_path / f"p{k}").mkdir()
+        Image.fromarray(np.zeros((60, 40), np.uint8)).save(tmp_path / f"p{k}" / "pa.png")
+    (tmp_path / "labels.csv").write_text("case,image,patient,label\nc,p0/pa.png,0,A\nd,p1/pa.png,1,B\n")
+    for name in ("pa.png", "pa", "PA.png"):
+        with pytest.raises(UserError, match=r"looks.csv: 'pa(.png)?' may be 'p0/pa.png' or 'p1/pa.png'"):
+            positions(tmp_path, "image", [name])
+    assert positions(tmp_path, "image", ["p0/pa.png", "p1/pa.png"]) == [("c", 0), ("d", 1)]
+    save_mask(tmp_path / "masks" / "pa_mask.png")
+    with pytest.raises(UserError, match="masks: 'pa' may be"):
+        table.read(TableOptions(tmp_path / "labels.csv", masks=tmp_path / "masks"))
+
+
+@pytest.mark.parametrize("by_image", [False, True])
+def test_a_case_goes_by_its_id_its_image_and_that_files_name(by_image: bool) -> None:
+    """Whatever the order of the records: a key is of the first kind that any case has it as."""
     draw = random.Random(0)
     for _ in range(100):
         rows = [
@@ -481,12 +567,23 @@ def test_a_case_goes_by_its_id_its_image_and_that_files_name_and_the_first_recor
             )
             for _ in range(draw.randrange(1, 12))
         ]
-        expected: dict[str, str] = {}
-        for case_id, image in rows:
-            name = image.replace("\\", "/").rpartition("/")[2]
-            for key in (case_id, image, name, stem(image)):
-                expected.setdefault(key, case_id)
+        names: dict[str, set[str]] = {}
+        images: dict[str, set[str]] = {}
+        for case_id, _ in rows:
+            names.setdefault(case_id, set()).add(case_id)
+        for kind in (lambda image: image, lambda image: image.replace("\\", "/").rpartition("/")[2], stem):
+            of_kind: dict[str, set[str]] = {}
+            for case_id, image in rows:
+                of_kind.setdefault(kind(image), set()).add(case_id)
+            images = of_kind | images
+        first, second = (images, names) if by_image else (names, images)
         found = cases_by_key(
-            pl.DataFrame(rows, schema=["name", "image"], orient="row").with_columns(case_id="name")
+            pl.DataFrame(rows, schema=["name", "image"], orient="row").with_columns(case_id="name"),
+            by_image=by_image,
         )
-        assert dict(found.iter_rows()) == expected
+        assert set(found["key"]) == set(first | second)
+        for key, case_id, other, contested, otherwise in found.iter_rows():
+            meant = sorted((second | first)[key])
+            assert [case_id, *([] if other is None else [other])] == meant[:2]
+            assert otherwise == (key not in first)
+            assert contested == (key in first and key in second and min(first[key]) != min(second[key]))

@@ -170,6 +170,26 @@ def test_what_is_named_twice_is_a_mistake(folder: Path) -> None:
         read(folder, ["x,y", "y,x"], "label,label")
 
 
+def test_a_column_called_line_is_one_as_any_other(folder: Path) -> None:
+    """The numbers of lines, by which errors and rejections name a record, do not take its place."""
+    cohort = read(folder, ["1", "0", "1", "0", "0"], "line", labels=["line"])
+    assert cohort.classes == ("no line", "line")
+    assert classes(cohort) == ["line", "no line", "line", "no line", "no line"]
+    cohort = read(folder, ["0,1", "1,0", "1,1", "0,0"], "tube,line", multi_label=True)
+    assert classes(cohort) == ["line", "tube", "tube|line", ""]
+    with pytest.raises(UserError, match=r"labels.csv, line 3, column line: it is 'x'"):
+        read(folder, ["0,1", "1,x"], "tube,line", labels=["tube", "line"])
+    (folder / "lines.csv").write_text("line,subset,label\na.png,train,x\nb.png,test,y\n")
+    cohort = table.read(TableOptions(folder / "lines.csv", columns=["image=line", "patient=line"]))
+    assert cohort.cases["patient"].to_list() == [0, 1]
+    (folder / "looks.csv").write_text("line,x,y,onset,duration,who\na.png,9,9,0,1,r\nb.png,9,9,0,1,r\n")
+    columns = {"fixation_columns": ["reader=line", "case=line"], "fixations": folder / "looks.csv"}
+    (folder / "boxes.csv").write_text("case,x1,y1,x2,y2,line\na,0,0,9,9,tip\n")
+    cohort = read(folder, ["x", "y"], boxes=folder / "boxes.csv", box_columns=["name=line"], **columns)
+    assert cohort.readings["reader"].to_list() == ["reader-1", "reader-2"]
+    assert cohort.boxes["label"].to_list() == ["tip"]
+
+
 @pytest.mark.parametrize("word", ["nan", "N/A", "-"])
 def test_a_patient_that_is_missing_is_none(folder: Path, word: str) -> None:
     (folder / "t.csv").write_text(f"image,patient,label\na.png,1,x\nb.png,{word},y\n")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +44,18 @@ def errors_only(otherwise: str = "the file is damaged, or not as its format says
         raise DicomError("truncated", "the file ends too early") from error
     except Exception as error:  # its message may hold the path, or elements of the patient
         raise DicomError("broken", f"{otherwise} ({type(error).__name__})") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress the warnings of parsers, which repeat values of a file, in all threads of this process."""
+    logger = logging.getLogger("pydicom")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logger.disabled = disabled
 
 
 @contextmanager

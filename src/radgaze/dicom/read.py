@@ -32,7 +32,7 @@ from pydicom.uid import (
 
 from radgaze.dicom import jpeg, jpeg2000, rle
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.file import HEADER_BYTES, check_fragments, check_values, opened_dicom
+from radgaze.dicom.file import HEADER_BYTES, MAX_TEXT, check_fragments, check_values, opened_dicom
 from radgaze.dicom.greyscale import grey
 from radgaze.dicom.guard import Source, errors_only
 from radgaze.dicom.view import Radiograph, check_frontal, upright
@@ -175,6 +175,7 @@ def read_radiograph(
 
 
 def _header(dataset: Dataset, *, deflated: bool) -> Header:
+    check_values(dataset, KEYWORDS, most=MAX_TEXT)
     syntax = DeflatedExplicitVRLittleEndian if deflated else dataset.file_meta.get("TransferSyntaxUID")
     if not syntax:
         raise DicomError("not_dicom", "the file does not name its transfer syntax")

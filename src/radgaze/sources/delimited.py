@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.sources.dialect import called
-from radgaze.sources.streaming import TWICE, Part, is_parquet, parts
+from radgaze.sources.streaming import LINE, TWICE, Part, is_parquet, parts
 
 LONG = 32
 """Size of a file in MiB from which a progress bar is shown."""
@@ -30,7 +31,7 @@ def is_missing(text: pl.Expr) -> pl.Expr:
 
 
 def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.DataFrame:
-    """Read columns as text, with blanks as null, and `line`, the line of each record (of Parquet, its row).
+    """Read columns as text, with blanks as null, and `LINE`, the line of each record (of Parquet, its row).
 
     Quoted values may contain line breaks, the file may begin with a byte order mark, columns may lack a name.
     A column whose name differs only in letter case is accepted. Records without any value are left out.
@@ -74,7 +75,7 @@ def numbers(table: pl.DataFrame, path: Path, columns: Sequence[str], *, blank: b
     """Convert columns of a table to Float64.
 
     Args:
-        table: Table of text, with `line`.
+        table: Table of text, with `LINE`.
         path: File of the table, for messages.
         columns: Names of the columns.
         blank: Whether values may be blank or one of `MISSING`, which become null.
@@ -103,7 +104,7 @@ def tell_first(table: pl.DataFrame, path: Path, column: str, bad: pl.Expr, expec
     """Raise an error for the first row for which `bad` is true, if there is one.
 
     Args:
-        table: Table with `line` and the column.
+        table: Table with `LINE` and the column.
         path: File of the table, for the message.
         column: Name of the column.
         bad: Expression that is true for faulty rows.
@@ -116,7 +117,7 @@ def tell_first(table: pl.DataFrame, path: Path, column: str, bad: pl.Expr, expec
     if len(first):
         value = first[column][0]
         fault = "it is blank" if value is None else f"it is {str(value)[:40]!r}"
-        raise UserError(f"{path}, {place(path)} {first['line'][0]}, column {column}: {fault}, {expected}")
+        raise UserError(f"{path}, {place(path)} {first[LINE][0]}, column {column}: {fault}, {expected}")
 
 
 def column_names(path: Path) -> list[str]:
@@ -153,7 +154,7 @@ def _shown(path: Path) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
 def _parts(path: Path) -> Iterator[Part]:
     try:
         yield from parts(path)
-    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
         kind = "Parquet" if is_parquet(path) else "CSV"
         raise UserError(f"{path} cannot be read as {kind}: {str(error).strip().splitlines()[0]}") from error
 

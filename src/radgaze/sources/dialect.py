@@ -182,16 +182,23 @@ class Text:
             block = block or self._file.read(size)
             try:
                 text = self._decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
+                content = (text.replace("\r", "\n") if self._lone else text).encode()
+            except UnicodeError as error:
                 raise self._not_in_encoding(error) from error
             self._look_for_utf8(block)
-            if self._lone:
-                text = text.replace("\r", "\n")
-            self._lines += text.count("\n")
-            if text or not block:
-                return text.encode()
+            self._lines += content.count(b"\n")
+            if content or not block:
+                return content
 
-    def _not_in_encoding(self, error: UnicodeDecodeError) -> UserError:
+    def _not_in_encoding(self, error: UnicodeError) -> UserError:
+        if not isinstance(error, UnicodeDecodeError):
+            kind = codecs.lookup(self._encoding).name
+            if kind in ("utf-16", "utf-32"):
+                return UserError(
+                    f"{self._path} has no byte order mark, by which {kind} is read; give "
+                    f"`encoding={kind}-le` (as Windows writes it) or {kind}-be"
+                )
+            return UserError(f"{self._path} is not {self._encoding}; `encoding` names what it is written in")
         line = self._lines + error.object[: error.start].count(b"\n")
         byte = error.object[error.start]
         name = "UTF-8" if self._encoding == "utf-8" else self._encoding
@@ -247,23 +254,36 @@ def _unpacked(raw: BinaryIO) -> BinaryIO:
 
 
 def _is_comment(text: bytes, separator: str | None) -> bool:
-    """Whether the first line, which begins with #, is a comment: it has fewer cells than the header."""
+    """Whether the first line, which begins with #, is a comment and no header of which # is a part.
+
+    A comment has fewer cells than the header; or # stands apart, and what follows is no record with a number.
+    """
     first, *after = (line.decode(errors="replace") for line in text.split(b"\n", 100)[:100])
     header = next((line for line in after if line.strip() and not line.startswith("#")), "")
     separator = separator or _likely(header)
-    return _cells(header, separator) > _cells(first, separator)
+    if len(_cells(header, separator)) > len(_cells(first, separator)):
+        return True
+    return bool(header) and first.startswith("# ") and not any(map(_is_number, _cells(header, separator)))
 
 
 def _likely(header: str) -> str:
     """The separator that results in the most cells; a comma if none occurs."""
-    return max(SEPARATORS, key=lambda separator: _cells(header, separator))
+    return max(SEPARATORS, key=lambda separator: len(_cells(header, separator)))
 
 
-def _cells(line: str, separator: str) -> int:
+def _cells(line: str, separator: str) -> list[str]:
     try:
-        return len(next(csv.reader([line.rstrip("\r\n")], delimiter=separator), []))
+        return next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
     except csv.Error:
-        return 0
+        return []
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _end_of_header(text: bytes) -> int | None:

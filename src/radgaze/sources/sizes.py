@@ -23,8 +23,11 @@ def image_sizes(cases: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Table of case_id, rows and columns, in the same order; null where a header cannot be read.
     """
+    from radgaze.dicom.guard import quiet  # imports pydicom, which finding the tables does without
+
     parts = [pl.DataFrame(schema=_SIZES)]
     with (
+        quiet(),
         ThreadPoolExecutor(THREADS) as threads,
         progress("Reading headers", total=len(cases), of="files") as bar,
     ):
@@ -39,7 +42,7 @@ def image_sizes(cases: pl.DataFrame) -> pl.DataFrame:
 
 
 def _size(path: str) -> tuple[int | None, int | None]:
-    from radgaze.dicom.image import size_of  # imports pydicom, which finding the tables does without
+    from radgaze.dicom.image import size_of
 
     try:
         return size_of(path)

@@ -24,6 +24,10 @@ LONGEST = 2**24
 TWICE = "\0"
 """Character between the name of a column and its number, where names are missing or repeated."""
 
+LINE = "\0line"
+"""Name of the column with the line in which a record begins, or its row of Parquet; no file has a name with
+`TWICE` before a word."""
+
 Part = tuple[pl.DataFrame, pl.Series, float]
 
 
@@ -61,7 +65,7 @@ def _of_parquet(path: Path) -> Iterator[Part]:
     )
     read = 0
     for part in slices(text, ROWS):
-        lines = pl.int_range(read + 1, read + 1 + len(part), eager=True).alias("line")
+        lines = pl.int_range(read + 1, read + 1 + len(part), eager=True).alias(LINE)
         read += len(part)
         yield part, lines, read / max(rows, 1)
 
@@ -90,7 +94,7 @@ def _of_csv(path: Path) -> Iterator[Part]:
             block = text.read(max(BLOCK, len(left)))
             left, whole = left + block, not block
         if not dialect.names:
-            yield pl.DataFrame(), pl.Series("line", [], pl.Int64), 1.0
+            yield pl.DataFrame(), pl.Series(LINE, [], pl.Int64), 1.0
             return
         left, line, first = left[dialect.begin :], dialect.line, True
         short = _Short(path, dialect)
@@ -182,7 +186,7 @@ def _by_hand(
             schema=dict.fromkeys(_unique(dialect.names), pl.String),
             orient="row",
         )
-        yield table, pl.Series("line", [start for _, start in some], pl.Int64)
+        yield table, pl.Series(LINE, [start for _, start in some], pl.Int64)
 
 
 def _rows(lines: Iterator[str], path: Path, dialect: Dialect, line: int) -> Iterator[tuple[list[str], int]]:
@@ -224,7 +228,7 @@ def _lines(table: pl.DataFrame, line: int) -> pl.Series:
     """The line in which each record begins; records may contain line breaks."""
     breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True)).cum_sum()
     after = table.select(pl.int_range(1, 1 + pl.len()) + breaks).to_series()
-    return (line + after.shift(1, fill_value=0)).alias("line").cast(pl.Int64)
+    return (line + after.shift(1, fill_value=0)).alias(LINE).cast(pl.Int64)
 
 
 def _is_regular(block: bytes, separator: str) -> bool:

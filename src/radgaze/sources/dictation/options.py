@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radgaze.errors import UserError
-from radgaze.options import Options, option
+from radgaze.options import Options, changed, option
 from radgaze.sources.dictation.matcher import names
 
 
@@ -37,9 +37,8 @@ class AlignOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.align_report is None:
-            for name in ("align_phrases", "align_table"):
-                if getattr(self, name) is not None:
-                    raise UserError(f"`{name}` needs `align_report`, the number of seconds before a sentence")
+            for name in changed(self, ("align_phrases", "align_matcher", "align_table")):
+                raise UserError(f"`{name}` needs `align_report`, the number of seconds before a sentence")
         if self.align_text and self.align_table is None:
             raise UserError("`align_text` needs `align_table`, the file to which the words are written")
 

@@ -12,6 +12,7 @@ from radgaze.console import note
 from radgaze.errors import UserError, shortened
 from radgaze.sources.contents import NO_REGIONS, NO_TWINS, SPLITS
 from radgaze.sources.delimited import numbers, read_columns, read_parts, tell_first
+from radgaze.sources.streaming import LINE
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 ARCHIVE = "egd-cxr 1.0.0"
@@ -72,7 +73,7 @@ def read_sheet(folder: Path, *, pads: Sequence[str] = ()) -> pl.DataFrame:
 
     Returns:
         Table in the order of the file: case_id, path (or null), patient_id (of the source), patient (a key
-        counted from 0), Normal, CHF, pneumonia (numbers or null), line; and a column for each of `pads`.
+        counted from 0), Normal, CHF, pneumonia (numbers or null), `LINE`; and a column for each of `pads`.
 
     Raises:
         UserError: The file is missing or empty, or a value is malformed.
@@ -168,7 +169,7 @@ def read_samples(folder: Path) -> pl.DataFrame:
 
 
 def read_boxes(folder: Path) -> pl.DataFrame:
-    """Read bounding_boxes.csv as case_id, label, x1, y1, x2, y2 (image px).
+    """Read bounding_boxes.csv as case_id (null where blank), label, x1, y1, x2, y2 (image px) and `LINE`.
 
     A missing file is reported, and the table is then empty.
 
@@ -180,12 +181,12 @@ def read_boxes(folder: Path) -> pl.DataFrame:
     if not path.is_file():
         note(f"{path} is missing: the store will hold no boxes")
         texts = dict.fromkeys(("case_id", "label"), pl.String)
-        return pl.DataFrame(schema={**texts, **dict.fromkeys(sides, pl.Float64)})
+        return pl.DataFrame(schema={**texts, **dict.fromkeys(sides, pl.Float64), LINE: pl.Int64})
     boxes = read_columns(path, ("dicom_id", "bbox_name", *sides), archive=ARCHIVE)
     _tell_empty(boxes, path, "boxes")
     boxes = numbers(boxes, path, sides)
     tell_first(boxes, path, "bbox_name", pl.col("bbox_name").is_null(), "a name expected")
-    return boxes.select(pl.col("dicom_id").alias("case_id"), pl.col("bbox_name").alias("label"), *sides)
+    return boxes.select(pl.col("dicom_id").alias("case_id"), pl.col("bbox_name").alias("label"), *sides, LINE)
 
 
 def read_split(folder: Path, patients: Sequence[str]) -> dict[str, str] | None:

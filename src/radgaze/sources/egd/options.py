@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from radgaze.options import option
+from radgaze.errors import UserError
+from radgaze.options import changed, option
 from radgaze.sources.dictation.options import AlignOptions
+
+OF_SAMPLES = ("filter", "dispersion", "velocity", "least_duration", "pixels_per_degree")
+"""Settings of the filter of raw samples."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,15 @@ class EgdOptions(AlignOptions):
     split: Literal["published", "stratified"] = "published"
     split_file: str | Path | None = option(None, metavar="FILE")
     seed: int = 42
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gaze != "samples" and (unused := changed(self, OF_SAMPLES)):
+            raise UserError(f"`{unused[0]}` needs `gaze=samples`: the tracker's fixations are filtered")
+        other = "velocity" if self.filter == "idt" else "dispersion"
+        if changed(self, (other,)):
+            raise UserError(f"`{other}` is no threshold of `filter={self.filter}`; choose the other filter")
+        if self.align_report is None and changed(self, ("align_keep",)):
+            raise UserError("`align_keep` needs `align_report`, the number of seconds before a sentence")
+        if self.split_file is not None and changed(self, ("split",)):
+            raise UserError("`split` and `split_file` are two splits; give one of them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from radgaze.sources.egd.files import ID_LENGTH
+from radgaze.sources.streaming import LINE
 
 
 def unspoken(gone: pl.DataFrame, left: pl.DataFrame) -> pl.DataFrame:
@@ -73,6 +74,20 @@ def gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
                 pl.format("{} fixations on an image that is not in the sheet", "looks").alias("detail"),
             ),
         ]
+    )
+
+
+def boxes_off_image(boxes: pl.DataFrame) -> pl.DataFrame:
+    """Make a rejection for each of these boxes, no part of which is on the image."""
+    return boxes.with_columns(reason=pl.lit("off_image_box"), detail=pl.format("{}, line {}", "label", LINE))
+
+
+def boxes_of_nothing(boxes: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
+    """Make a rejection for each box of an image that is not in the sheet."""
+    strangers = boxes.join(sheet, on="case_id", how="anti", maintain_order="left")
+    return strangers.with_columns(
+        reason=pl.lit("box_without_case"),
+        detail=pl.format("line {}, of an image that is not in the sheet", LINE),
     )
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
-from radgaze.sources.contents import NO_MENTIONS, NO_REGIONS
+from radgaze.sources.contents import NO_BOXES, NO_MENTIONS, NO_REGIONS
 from radgaze.sources.dictation.reports import aligned, phrases_of
 from radgaze.sources.egd.files import (
     CLASSES,
@@ -28,12 +28,22 @@ from radgaze.sources.egd.files import (
 )
 from radgaze.sources.egd.options import EgdOptions
 from radgaze.sources.egd.radiology_report import read_words
-from radgaze.sources.egd.rejected import gaze_of_nothing, no_gaze, off_image, rejections, shown, unspoken
+from radgaze.sources.egd.rejected import (
+    boxes_of_nothing,
+    boxes_off_image,
+    gaze_of_nothing,
+    no_gaze,
+    off_image,
+    rejections,
+    shown,
+    unspoken,
+)
 from radgaze.sources.egd.screen import filtered, on_image, shifted
 from radgaze.sources.egd.split_file import read_split_file, with_splits, with_validation
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.source import Source
 from radgaze.sources.split import published_split, stratified_split
+from radgaze.sources.streaming import LINE
 from radgaze.sources.twins import found_twins
 
 SCREEN_LINES, PICTURE_LINES = 1080, 1024
@@ -67,7 +77,8 @@ def read(options: EgdOptions) -> Cohort:
     )
     _check_images(sheet, egd, mimic)
     all_cases = cases = sheet.filter(pl.col("reason").is_null())
-    all_fixations, silent, mentions = _aligned(_placed(gaze, cases, options), egd, cases, options)
+    sizes = image_sizes(cases)
+    all_fixations, silent, mentions = _aligned(_placed(gaze, cases, sizes, options), egd, cases, options)
     fixations = all_fixations
     unseen = cases.join(fixations.filter("on"), on="case_id", how="anti", maintain_order="left")
     if options.without_gaze == "keep":
@@ -76,12 +87,15 @@ def read(options: EgdOptions) -> Cohort:
         table.join(unseen, on="case_id", how="anti", maintain_order="left")
         for table in (all_cases, all_fixations)
     )
+    on_image_boxes, off_image_boxes = _cut(boxes, cases, sizes)
     rejected = [
         sheet.filter(pl.col("reason").is_not_null()),
         no_gaze(unseen, all_fixations),
         gaze_of_nothing(gaze, sheet),
         unspoken(silent, fixations),
         off_image(fixations),
+        boxes_of_nothing(boxes, sheet),
+        boxes_off_image(off_image_boxes),
     ]
     twins, without_case = found_twins(read_twins(egd, mimic), cases)
     rejected.append(without_case)
@@ -97,7 +111,7 @@ def read(options: EgdOptions) -> Cohort:
         ),
         readings=_readings(fixations),
         fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration").lazy(),
-        boxes=boxes.join(cases, on="case_id", how="semi", maintain_order="left"),
+        boxes=on_image_boxes,
         rejections=pl.concat([rejections(table) for table in rejected]),
         regions=read_masks(egd, cases) if options.masks else pl.DataFrame(schema=NO_REGIONS),
         parameters=_parameters(options, listed),
@@ -232,7 +246,7 @@ def _judged(sheet: pl.DataFrame, keep: set[str] | None, *, listed_split: bool) -
         (
             "duplicate_case",
             ~pl.col("case_id").is_first_distinct(),
-            pl.format("line {} repeats line {}", "line", pl.col("line").first().over("case_id")),
+            pl.format("line {} repeats line {}", LINE, pl.col(LINE).first().over("case_id")),
         ),
         (
             "no_label",
@@ -259,7 +273,21 @@ def _judged(sheet: pl.DataFrame, keep: set[str] | None, *, listed_split: bool) -
     )
 
 
-def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, options: EgdOptions) -> pl.DataFrame:
+def _cut(boxes: pl.DataFrame, cases: pl.DataFrame, sizes: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`Cohort.boxes` of these cases, cut to the images; and those of which nothing is on the image."""
+    boxes = boxes.join(cases, on="case_id", how="semi", maintain_order="left")
+    boxes = boxes.join(sizes, on="case_id", how="left", maintain_order="left")
+    # Without a readable header the edges are unknown; such an image will not be in a store.
+    cut = boxes.with_columns(
+        pl.col("x1", "x2").clip(0, pl.col("columns")), pl.col("y1", "y2").clip(0, pl.col("rows"))
+    )
+    on = (pl.col("x2") > pl.col("x1")) & (pl.col("y2") > pl.col("y1"))
+    return cut.filter(on).select(*NO_BOXES), cut.filter(~on)
+
+
+def _placed(
+    gaze: pl.DataFrame, cases: pl.DataFrame, sizes: pl.DataFrame, options: EgdOptions
+) -> pl.DataFrame:
     """The fixations of these cases, in the order of cases and time, with reading_id, index in the reading,
     x and y (image px) and whether they are `on` the image.
 
@@ -274,7 +302,7 @@ def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, options: EgdOptions) -> pl.
         .with_columns(number=pl.col("first").rank("dense").over("case") - 1)
         .with_columns(reading_id=pl.format("{}/{}", "case_id", "number"))
         .with_columns(index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32))
-        .join(image_sizes(cases), on="case_id", how="left", maintain_order="left")
+        .join(sizes, on="case_id", how="left", maintain_order="left")
         .with_columns(x=pl.col("recorded_x") + 0.5, y=pl.col("recorded_y") + 0.5)
     )
     on = (pl.col("recorded_x") >= 0) & (pl.col("recorded_y") >= 0)

@@ -11,6 +11,7 @@ from radgaze.console import note, progress
 from radgaze.errors import UserError
 from radgaze.sources.delimited import column_names, numbers, read_columns, tell_first
 from radgaze.sources.dictation.transcript import Word
+from radgaze.sources.streaming import LINE
 from radgaze.words import listed
 
 Schema = Mapping[str, type[pl.DataType]]
@@ -75,7 +76,7 @@ def read_metadata(folder: Path, phases: Sequence[int]) -> pl.DataFrame:
 
     Returns:
         Table of reading_id, phase, split, discarded, path (from `files/` on), dicom_id, subject_id, rows,
-        columns, line, and for each finding of these phases a certainty from 0 to 5, which is null in phases
+        columns, and for each finding of these phases a certainty from 0 to 5, which is null in phases
         that do not have the finding.
 
     Raises:
@@ -98,7 +99,7 @@ def read_metadata(folder: Path, phases: Sequence[int]) -> pl.DataFrame:
 def findings(table: pl.DataFrame) -> list[str]:
     """Return the columns of a table from `read_metadata`, with or without `image`, that are findings."""
     about = {"reading_id", "phase", "split", "discarded", "path", "image", "dicom_id", "subject_id"}
-    return [name for name in table.columns if name not in about | {"rows", "columns", "line"}]
+    return [name for name in table.columns if name not in about | {"rows", "columns"}]
 
 
 def read_gaze(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
@@ -204,7 +205,6 @@ def _read_phase(folder: Path, phase: int) -> pl.DataFrame:
         "subject_id",
         pl.col("image_size_y").cast(pl.Int64).alias("rows"),
         pl.col("image_size_x").cast(pl.Int64).alias("columns"),
-        "line",
         *(pl.col(name).fill_null(0).alias(plain(name)) for name in labels),
     )
 
@@ -266,14 +266,14 @@ def _ellipses(path: Path) -> pl.DataFrame:
             *(pl.col(old).alias(new) for old, new in _CORNERS.items()),
             "certainty",
             pl.lit(plain(name)).alias("label"),
-            "line",
+            LINE,
         )
         for name in labels
         if plain(name) not in NO_FINDINGS
     ]
     if not marked:
         return pl.DataFrame(schema={name: kind for name, kind in _ELLIPSES.items() if name != "reading_id"})
-    return pl.concat(marked).sort("line", maintain_order=True).drop("line")
+    return pl.concat(marked).sort(LINE, maintain_order=True).drop(LINE)
 
 
 def _chest(path: Path) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -13,8 +13,9 @@ from radgaze.sources.contents import NO_BOXES
 from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
 from radgaze.sources.keys import composed
 from radgaze.sources.sizes import image_sizes
-from radgaze.sources.table.columns import BOXES, chosen_columns
-from radgaze.sources.table.matching import of_cases
+from radgaze.sources.streaming import LINE
+from radgaze.sources.table.columns import BOXES, chosen_columns, names_images
+from radgaze.sources.table.matching import Matcher
 from radgaze.sources.table.options import TableOptions
 from radgaze.sources.table.units import Fractions, frame_of, scaled
 
@@ -42,8 +43,10 @@ def boxes_of(
     if options.boxes is None:
         return pl.DataFrame(schema=NO_BOXES), pl.DataFrame(schema=_REJECTIONS)
     path, shape = Path(options.boxes), options.box_shape
-    records = pl.concat(read_boxes(path, options.box_columns, framed=frame is not None))
-    records = of_cases(records, sheet, path)
+    columns = chosen_columns(path, "box_columns", options.box_columns, BOXES, ("case",))
+    matcher = Matcher(path, sheet, by_image=names_images(columns["case"]))
+    records = matcher.matched(pl.concat(read_boxes(path, columns, framed=frame is not None)))
+    matcher.check()
     marked = cases.with_row_index("case").join(records, on="case_id", how="semi", maintain_order="left")
     sizes = marked.select("case_id", "case").join(image_sizes(marked), on="case_id", maintain_order="left")
     boxes = records.join(sizes, on="case_id", maintain_order="left")
@@ -54,37 +57,36 @@ def boxes_of(
     added = {"shape": pl.lit(shape)} if shape == "ellipse" else cut
     boxes = boxes.with_columns(**added)
     lost = boxes.filter(~pl.col("seen")).select(
-        pl.lit("off_image_box").alias("reason"), "case_id", pl.format("record {}", "line").alias("detail")
+        pl.lit("off_image_box").alias("reason"), "case_id", pl.format("record {}", LINE).alias("detail")
     )
     strangers = records.filter(pl.col("case_id").is_null()).select(
         pl.lit("box_without_case").alias("reason"),
         "key",
-        pl.format("record {}, of an image that is not in the table", "line").alias("detail"),
+        pl.format("record {}, of an image that is not in the table", LINE).alias("detail"),
     )
-    columns = [*NO_BOXES, *(["shape"] if shape == "ellipse" else [])]
-    return boxes.filter("seen").select(columns), pl.concat([lost, strangers], how="diagonal")
+    names = [*NO_BOXES, *(["shape"] if shape == "ellipse" else [])]
+    return boxes.filter("seen").select(names), pl.concat([lost, strangers], how="diagonal")
 
 
-def read_boxes(path: Path, given: Sequence[str], *, framed: bool = False) -> Iterator[pl.DataFrame]:
+def read_boxes(path: Path, columns: Mapping[str, str], *, framed: bool = False) -> Iterator[pl.DataFrame]:
     """Read boxes in parts, in the order of the file.
 
     Records in which all sides are blank, as for images without a finding, are left out, and are reported.
 
     Args:
         path: CSV or Parquet file.
-        given: Columns as KEY=COLUMN, where they cannot be guessed by their names.
+        columns: Column of each key of `BOXES` that has one.
         framed: Whether the size of the picture to which positions refer is given, so that positions may be
             fractions.
 
     Yields:
-        Table of key (name of the case), label ("box" where there is no name), x1, y1, x2, y2 and line.
+        Table of key (name of the case), label ("box" where there is no name), x1, y1, x2, y2 and `LINE`.
 
     Raises:
         UserError: A file or column is missing, or a value is malformed; at the end, positions cannot be in
             pixels.
     """
     fractions, records, blank = Fractions(), 0, 0
-    columns = chosen_columns(path, "box_columns", given, BOXES, ("case",))
     sides = next((names for names in (CORNERS, SIZED) if all(name in columns for name in names)), None)
     if sides is None:
         present = [columns[name] for name in (*CORNERS, *SIZED) if name in columns]
@@ -112,7 +114,7 @@ def read_boxes(path: Path, given: Sequence[str], *, framed: bool = False) -> Ite
             for name in names[2:]:
                 tell_first(boxes, path, name, pl.col(name) <= 0, "more than 0 expected")
             second_x, second_y = x + second_x, y + second_y
-        boxes = boxes.select("line", key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
+        boxes = boxes.select(LINE, key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
         fractions.add(boxes, columns=CORNERS)
         yield boxes
     if blank:

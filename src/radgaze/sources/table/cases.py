@@ -12,6 +12,7 @@ from radgaze.errors import UserError
 from radgaze.sources.contents import SPLITS
 from radgaze.sources.delimited import column_names, is_missing, place, read_columns, tell_first
 from radgaze.sources.keys import alike, called, composed
+from radgaze.sources.streaming import LINE
 from radgaze.sources.table.classes import Classes, Words, classes_of, refuse_repeats, said, words_of
 from radgaze.sources.table.columns import CASES, LABEL, chosen_columns, plain
 from radgaze.sources.table.ids import numbered
@@ -95,7 +96,7 @@ def _records(table: pl.DataFrame, path: Path, columns: dict[str, str], classes: 
         bad = patient.is_null() | is_missing(patient)
         tell_first(table, path, columns["patient"], bad, "a patient expected")
         _say_patients_alike(table, path, columns["patient"])
-    records = table.select("line", name=composed(name), image=image, patient_id=composed(patient))
+    records = table.select(line=LINE, name=composed(name), image=image, patient_id=composed(patient))
     records = records.with_columns(classes.of_records)
     case_id = records["name"] if "case" in columns else numbered(records["name"], "case")
     records = records.with_columns(case_id.alias("case_id"))
@@ -107,7 +108,7 @@ def _records(table: pl.DataFrame, path: Path, columns: dict[str, str], classes: 
 
 def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: bool) -> list[str]:
     """The columns of labels: one with a usual name, or those with 0 and 1 that look like classes."""
-    names = [name for name in column_names(path) if name not in taken and name != "line"]
+    names = [name for name in column_names(path) if name not in taken]
     usual = [name for name in names if plain(name) in map(plain, LABEL)]
     if len(usual) == 1:
         note(f"{path.name}: classes are named in column “{usual[0]}”")
@@ -135,7 +136,7 @@ def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: b
 
 def _say_patients_alike(table: pl.DataFrame, path: Path, column: str) -> None:
     """Report patients whose names are alike: if they are one patient, two splits may share that patient."""
-    patients = table.select("line", name=composed(pl.col(column))).unique("name", maintain_order=True)
+    patients = table.select(line=LINE, name=composed(pl.col(column))).unique("name", maintain_order=True)
     twins = patients.with_columns(plain=alike(pl.col("name"))).filter(pl.col("plain").is_duplicated())
     if len(twins):
         lines = twins.sort("plain", maintain_order=True)["line"].to_list()

@@ -12,6 +12,7 @@ from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.sources.delimited import MISSING, place, tell_first
 from radgaze.sources.keys import alike, called
+from radgaze.sources.streaming import LINE
 
 SEPARATOR = "|"
 """Separator of several classes in one column of names, as in ChestX-ray14 and REFLACX."""
@@ -112,7 +113,7 @@ def classes_of(
     """Determine the classes of the records of a table.
 
     Args:
-        table: Records, as text, with `line`.
+        table: Records, as text, with `LINE`.
         path: File of the records, for messages.
         labels: Columns with 0 and 1, one for each class, or one column of class names.
         classes: Classes to use from a column of names, in this order; all of them, sorted, if empty.
@@ -129,7 +130,7 @@ def classes_of(
             f"{path}, column {labels[0]}: one class, {matrix.names[0]}, is all there is; two are needed"
         )
     count = matrix.present.select(pl.sum_horizontal(pl.all().cast(pl.UInt32))).to_series()
-    lines = table["line"].filter(count > 1)
+    lines = table[LINE].filter(count > 1)
     exclusive = not (multi_label or len(lines))
     if len(lines) and not multi_label:
         note(
@@ -236,7 +237,7 @@ def _flagged(table: pl.DataFrame, path: Path, labels: Sequence[str], words: Word
     words = {"": None, **dict.fromkeys(MISSING), **words}
     keys = said(table, labels)
     for name in labels:
-        odd = table.select("line", name).filter(~keys[name].is_in(list(words)))
+        odd = table.select(LINE, name).filter(~keys[name].is_in(list(words)))
         expected = "0 or 1 expected; `present`, `absent` or `missing` says what else there may be"
         tell_first(odd, path, name, pl.lit(True), expected)
     if lost := sum(int(keys[name].is_in(list(MISSING)).sum()) for name in labels):

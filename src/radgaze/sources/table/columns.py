@@ -102,6 +102,11 @@ def chosen_columns(
     return columns | guessed
 
 
+def names_images(column: str) -> bool:
+    """Return whether a column by its name holds images rather than ids."""
+    return plain(column) in map(plain, IMAGE)
+
+
 def plain(name: str) -> str:
     """Normalise the name of a column: in lower case, without spaces and punctuation."""
     return re.sub(r"[\W_]+", "", name).casefold()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from radgaze.console import Bar, note, progress
 from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
 from radgaze.sources.external_sort import GROUP, merged, scratch, slices, spooled
-from radgaze.sources.keys import composed, respelled
+from radgaze.sources.keys import composed
 from radgaze.sources.sizes import image_sizes
-from radgaze.sources.table.columns import FIXATIONS, chosen_columns
-from radgaze.sources.table.matching import cases_by_key, nothing_belongs, say_respelled
+from radgaze.sources.table.columns import FIXATIONS, chosen_columns, names_images
+from radgaze.sources.table.matching import Matcher
 from radgaze.sources.table.options import TableOptions
 from radgaze.sources.table.units import Fractions, Times, frame_of, scaled, units_of
 from radgaze.tables import write_parquet
@@ -55,9 +55,11 @@ def gaze_of(options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame) -> 
     if options.fixations is None:
         return _gaze([pl.DataFrame(schema=_PLACED)], pl.DataFrame(schema=_STRANGERS))
     path = Path(options.fixations)
+    columns = chosen_columns(path, "fixation_columns", options.fixation_columns, FIXATIONS, _NEEDED)
     with scratch() as folder:
-        fixations = read_fixations(path, options, framed=frame is not None)
-        ordered = _sorted(path, fixations, sheet, cases, Path(folder))
+        fixations = read_fixations(path, columns, options, framed=frame is not None)
+        matcher = Matcher(path, sheet, by_image=names_images(columns["case"]))
+        ordered = _sorted(fixations, matcher, cases, Path(folder))
         looked_at = cases.with_row_index("case").filter(pl.Series(ordered.counts > 0))
         sizes = looked_at.select("case_id", "case").join(
             image_sizes(looked_at), on="case_id", maintain_order="left"
@@ -73,12 +75,15 @@ def gaze_of(options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame) -> 
     return gaze
 
 
-def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -> Iterator[pl.DataFrame]:
+def read_fixations(
+    path: Path, columns: Mapping[str, str], options: TableOptions, *, framed: bool = False
+) -> Iterator[pl.DataFrame]:
     """Read fixations in parts, in the order of the file.
 
     Args:
         path: CSV or Parquet file.
-        options: Columns and units.
+        columns: Column of each key of `FIXATIONS` that has one.
+        options: Units.
         framed: Whether the size of the picture to which positions refer is given, so that positions may be
             fractions.
 
@@ -91,9 +96,7 @@ def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -
     """
     seconds = units_of(options.fixation_units)
     times, fractions, records = Times(seconds), Fractions(), 0
-    needed = ("case", "x", "y", "onset", "duration")
-    columns = chosen_columns(path, "fixation_columns", options.fixation_columns, FIXATIONS, needed)
-    case, x, y, onset, duration = (columns[name] for name in needed)
+    case, x, y, onset, duration = (columns[name] for name in _NEEDED)
     reader = pl.col(columns["reader"]) if "reader" in columns else pl.lit(None, pl.String)
     for part in read_parts(path, tuple(dict.fromkeys(columns.values())), archive="a table of fixations"):
         tell_first(part, path, case, pl.col(case).is_null(), "a case expected")
@@ -103,7 +106,7 @@ def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -
         fixations = fixations.select(
             key=composed(pl.col(case)),
             reader=pl.when(~is_missing(reader)).then(reader),
-            **{name: pl.col(columns[name]) for name in needed[1:]},
+            **{name: pl.col(columns[name]) for name in _NEEDED[1:]},
         )
         # Units of 1 are skipped, so that these values are unchanged to the last bit.
         fixations = fixations.with_columns(pl.col(key) * by for key, by in seconds.items() if by != 1)
@@ -134,38 +137,28 @@ class _Sorted:
 
 
 def _sorted(
-    path: Path, fixations: Iterator[pl.DataFrame], sheet: pl.DataFrame, cases: pl.DataFrame, folder: Path
+    fixations: Iterator[pl.DataFrame], matcher: Matcher, cases: pl.DataFrame, folder: Path
 ) -> _Sorted:
     order = cases.select("case_id", pl.int_range(pl.len(), dtype=pl.UInt32).alias("case"))
-    keys = cases_by_key(sheet).join(order, on="case_id", how="left", maintain_order="left")
     readers: dict[str, str] = {}
     strangers = Counter[str]()
     runs = list[Path]()
     counts = np.zeros(len(cases), np.int64)
-    first, rows, other = None, 0, 0
+    rows = 0
     for part in fixations:
-        first = first or next(iter(part["key"]), None)
-        if spellings := respelled(part["key"], keys):
-            other += int(part["key"].is_in(list(spellings)).sum())
-            part = part.with_columns(pl.col("key").replace(spellings))
         for name in part["reader"].unique(maintain_order=True).drop_nulls():
             readers.setdefault(name, f"reader-{len(readers) + 1}")
-        matched = part.with_row_index("place", offset=rows).join(
-            keys, on="key", how="left", maintain_order="left"
-        )
+        matched = matcher.matched(part.with_row_index("place", offset=rows))
         rows += len(part)
         unmatched = matched.filter(pl.col("case_id").is_null())
         strangers.update(dict(unmatched.group_by("key", maintain_order=True).len().iter_rows()))
-        matched = matched.filter(pl.col("case").is_not_null()).with_columns(
+        matched = matched.join(order, on="case_id", maintain_order="left").with_columns(
             reader=pl.col("reader").replace_strict(readers, default=None, return_dtype=pl.String)
         )
         counts += np.bincount(matched["case"], minlength=len(cases))
         runs.append(folder / f"{len(runs)}.parquet")
         write_parquet(matched.select(*_READ).sort("case"), runs[-1], rows=GROUP, lasting=False)
-    if other:
-        say_respelled(path, other)
-    if first is not None and strangers.total() == rows:
-        raise nothing_belongs(path, first, sheet)
+    matcher.check()
     lost = pl.DataFrame(list(strangers.items()), schema={"key": pl.String, "count": pl.Int64}, orient="row")
     rejections = lost.select(
         pl.lit("gaze_without_case").alias("reason"),
@@ -242,6 +235,7 @@ def _gaze(parts: Iterable[pl.DataFrame], strangers: pl.DataFrame) -> Gaze:
     return Gaze(pl.concat(readings), fixations, pl.concat(off), strangers)
 
 
+_NEEDED = ("case", "x", "y", "onset", "duration")
 _FIXATION = dict.fromkeys(("x", "y", "onset", "duration"), pl.Float64)
 _READ = {"case": pl.UInt32, "place": pl.UInt32, "reader": pl.String, **_FIXATION}
 _PLACED = {

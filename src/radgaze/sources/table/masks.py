@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +11,9 @@ from radgaze.console import note, say
 from radgaze.errors import UserError
 from radgaze.sources.contents import NO_REGIONS
 from radgaze.sources.delimited import read_columns, tell_first
-from radgaze.sources.table.columns import MASKS, chosen_columns
-from radgaze.sources.table.matching import file_of, of_cases, stem
+from radgaze.sources.keys import composed
+from radgaze.sources.table.columns import MASKS, chosen_columns, names_images
+from radgaze.sources.table.matching import Matcher, file_of, stem
 from radgaze.sources.table.options import TableOptions
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
@@ -46,10 +47,13 @@ def masks_of(
     if path.is_dir():
         if options.mask_columns:
             raise UserError(f"`mask_columns` is for a table of masks; {path} is a folder")
-        masks = _in_folder(path, sheet)
+        masks, by_image = _in_folder(path, sheet), True
     else:
-        masks = _in_table(path, options.mask_columns)
-    masks = of_cases(masks, sheet, path)
+        columns = chosen_columns(path, "mask_columns", options.mask_columns, MASKS, ("case", "file"))
+        masks, by_image = _in_table(path, columns), names_images(columns["case"])
+    matcher = Matcher(path, sheet, by_image=by_image)
+    masks = matcher.matched(masks.with_columns(composed(pl.col("key"))))
+    matcher.check()
     strangers = masks.filter(pl.col("case_id").is_null()).select(
         pl.lit("mask_without_case").alias("reason"),
         "key",
@@ -66,9 +70,8 @@ def masks_of(
     return masks.filter(exists).select(*NO_REGIONS), pl.concat([strangers, lost], how="diagonal")
 
 
-def _in_table(path: Path, given: Sequence[str]) -> pl.DataFrame:
+def _in_table(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
     """Table of key, label and file of each record."""
-    columns = chosen_columns(path, "mask_columns", given, MASKS, ("case", "file"))
     table = read_columns(path, tuple(dict.fromkeys(columns.values())), archive="a table of masks")
     for name in ("case", "file"):
         tell_first(table, path, columns[name], pl.col(columns[name]).is_null(), f"a {name} expected")
@@ -82,12 +85,12 @@ def _in_table(path: Path, given: Sequence[str]) -> pl.DataFrame:
 def _in_folder(folder: Path, sheet: pl.DataFrame) -> pl.DataFrame:
     """Table of key, label and file of all pictures in a folder and its subfolders, except the images."""
     images = {str(Path(file).resolve()) for file in sheet["file"]}
-    keys = {key for name, image in sheet.select("name", "image").iter_rows() for key in (name, stem(image))}
+    kinds = {stem(image) for image in sheet["image"]}, set(sheet["name"])
     rows = []
     for file in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         if file.suffix.lower() in PICTURES and file.is_file() and str(file.resolve()) not in images:
             label = UNNAMED if file.parent == folder else file.parent.name
-            rows.append((_key(file.name, keys), label, str(file)))
+            rows.append((_key(file.name, kinds), label, str(file)))
     if not rows:
         raise UserError(f"{folder} has no mask: a PNG, JPEG or TIFF named as its image is expected")
     masks = pl.DataFrame(rows, schema={"key": pl.String, "label": pl.String, "file": pl.String}, orient="row")
@@ -96,10 +99,11 @@ def _in_folder(folder: Path, sheet: pl.DataFrame) -> pl.DataFrame:
     return masks
 
 
-def _key(name: str, keys: set[str]) -> str:
+def _key(name: str, kinds: Sequence[Set[str]]) -> str:
+    """The key of a mask by the name of its file: that with the ending, if there is such a key."""
     key = stem(name)
     shorter = next((key.removesuffix(end) for end in ENDINGS if key.endswith(end)), key)
-    return key if key in keys else shorter
+    return next((each for keys in kinds for each in (key, shorter) if each in keys), shorter)
 
 
 _REJECTIONS = dict.fromkeys(("reason", "case_id", "detail"), pl.String)

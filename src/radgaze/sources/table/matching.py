@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import polars as pl
@@ -12,70 +13,126 @@ from radgaze.errors import UserError
 from radgaze.sources.keys import composed, respelled
 
 
-def of_cases(records: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """Add case_id to records by their `key`, see `cases_by_key`; null where no case has this key.
+class Matcher:
+    """Find the case of records by their `key`, see `cases_by_key`.
 
     Args:
-        records: Table with key.
-        sheet: Table of case_id, name and image of all records of the table of labels.
         path: File of the records, for messages.
-
-    Raises:
-        UserError: No record belongs to a case.
+        sheet: Table of case_id, name and image of all records of the table of labels.
+        by_image: Whether a key that may be an id or an image is an image.
     """
-    keys = cases_by_key(sheet)
-    records = records.with_columns(composed(pl.col("key")))
-    if spellings := respelled(records["key"], keys):
-        say_respelled(path, int(records["key"].is_in(list(spellings)).sum()))
-        records = records.with_columns(pl.col("key").replace(spellings))
-    records = records.join(keys, on="key", how="left", maintain_order="left")
-    if len(records) and records["case_id"].null_count() == len(records):
-        raise nothing_belongs(path, records["key"][0], sheet)
-    return records
+
+    def __init__(self, path: Path, sheet: pl.DataFrame, *, by_image: bool) -> None:
+        self._path, self._sheet = path, sheet
+        self._keys = cases_by_key(sheet, by_image=by_image)
+        self._records = self._matched = self._respelled = 0
+        self._first: str | None = None
+        self._contested: str | None = None
+        self._otherwise: str | None = None
+
+    def matched(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Add case_id to some of the records, null where no case has their key.
+
+        Args:
+            records: Table with key, in composed form.
+
+        Raises:
+            UserError: Several cases have the same key.
+        """
+        self._first = self._first or next(iter(records["key"]), None)
+        if spellings := respelled(records["key"], self._keys):
+            self._respelled += int(records["key"].is_in(list(spellings)).sum())
+            records = records.with_columns(pl.col("key").replace(spellings))
+        records = records.join(self._keys, on="key", how="left", maintain_order="left")
+        self._refuse_shared(records)
+        self._records += len(records)
+        self._matched += records["case_id"].count()
+        self._contested = self._contested or next(iter(records.filter("contested")["key"]), None)
+        self._otherwise = self._otherwise or next(iter(records.filter("otherwise")["key"]), None)
+        return records.drop("other", "contested", "otherwise")
+
+    def check(self) -> None:
+        """Report how many of all records spell their case differently from the table.
+
+        Raises:
+            UserError: No record belongs to a case, or some are named by ids and others by images although an
+                id is the image of another case.
+        """
+        if self._respelled:
+            note(
+                f"{self._path.name}: {self._respelled:,} records write their case with another letter case "
+                "or other spaces than the table and are matched to it"
+            )
+        if self._records and not self._matched:
+            raise UserError(
+                f"{self._path}: no record belongs to a case of the table; they are of {self._first!r} and so "
+                f"on, the table's cases are {self._sheet['name'][0]!r} and so on"
+            )
+        if self._contested is not None and self._otherwise is not None:
+            raise UserError(
+                f"{self._path}: {self._contested!r} is the id of one case and the image of another, and "
+                f"others, such as {self._otherwise!r}, do not tell which is meant: name all cases by their "
+                "ids, or all by their images as the table writes them"
+            )
+
+    def _refuse_shared(self, records: pl.DataFrame) -> None:
+        shared = records.filter(pl.col("other").is_not_null())
+        if shared.height:
+            key, *ids = shared.select("key", "case_id", "other").row(0)
+            one, other = (self._sheet.filter(pl.col("case_id") == case_id)["image"][0] for case_id in ids)
+            raise UserError(
+                f"{self._path}: {key!r} may be {one!r} or {other!r} of the table; name each case by its id, "
+                "or by its image as the table writes it"
+            )
 
 
-def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
-    """Return a table of key and case_id.
+def cases_by_key(sheet: pl.DataFrame, *, by_image: bool) -> pl.DataFrame:
+    """Find the cases that keys stand for.
 
-    The keys of a case are its name in the table, its image as in the table, and the name of this file with
-    and without its extension. A key of two records belongs to the first.
+    A key is the name of a case in the table; or else its image as in the table, the name of this file, or
+    that without its extension, in this order. With `by_image`, these go before the name.
 
     Args:
         sheet: Table of case_id, name and image of all records of the table of labels.
+        by_image: Whether a key that may be a name or an image is an image.
+
+    Returns:
+        Table of key; case_id; other, another case of which this is equally the key, or null; contested,
+        whether the key is the name of one case and the image of another; and otherwise, whether it is an
+        image without `by_image`, or a name with it.
     """
     image = pl.col("image")
-    keys = (
-        pl.col("name"),  # not case_id: a numbered id may be the name of another file
+    images = (
         image,
         image.str.replace_all("\\", "/", literal=True).str.split("/").list.last(),
         image.map_elements(stem, pl.String),
     )
-    row = pl.int_range(pl.len(), dtype=pl.UInt32)
-    each = [sheet.select(key=composed(key), place=len(keys) * row + k) for k, key in enumerate(keys)]
-    # Sorting takes half the memory of grouping.
-    first = pl.concat(each).sort("key", "place").filter(pl.col("key").ne_missing(pl.col("key").shift()))
-    return first.select("key", case_id=sheet["case_id"].gather(first["place"] // len(keys)))
-
-
-def say_respelled(path: Path, records: int) -> None:
-    """Report how many records spell their case differently from the table."""
-    note(
-        f"{path.name}: {records:,} records write their case with another letter case or other spaces than "
-        "the table and are matched to it"
+    # The name is not case_id: a numbered id may be the name of another file.
+    of_name, of_image = _first_kinds(sheet, [pl.col("name")]), _first_kinds(sheet, images)
+    first, second = (of_image, of_name) if by_image else (of_name, of_image)
+    both = first.join(second, on="key", how="full", coalesce=True)
+    otherwise = pl.col("case_id").is_null()
+    return both.select(
+        "key",
+        case_id=pl.coalesce("case_id", "case_id_right"),
+        other=pl.when(otherwise).then("other_right").otherwise("other"),
+        contested=(pl.col("case_id") != pl.col("case_id_right")).fill_null(False),
+        otherwise=otherwise,
     )
 
 
-def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
-    """Return the error for a file none of whose records belongs to a case.
-
-    Args:
-        path: The file.
-        key: Key of its first record.
-        sheet: Table of the names of the cases.
-    """
-    return UserError(
-        f"{path}: no record belongs to a case of the table; they are of {key!r} and so on, "
-        f"the table's cases are {sheet['name'][0]!r} and so on"
+def _first_kinds(sheet: pl.DataFrame, kinds: Sequence[pl.Expr]) -> pl.DataFrame:
+    """Table of key, case_id and other, where a key of several kinds is of the first of them."""
+    of_kinds = [
+        sheet.select("case_id", key=composed(key), kind=pl.lit(k, pl.UInt8)) for k, key in enumerate(kinds)
+    ]
+    # Sorting takes half the memory of grouping.
+    keys = pl.concat(of_kinds).unique().sort("key", "kind", "case_id")
+    follows = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in ("key", "kind"))
+    return (
+        keys.with_columns(other=pl.when(follows).then(pl.col("case_id").shift(-1)))
+        .filter(pl.col("key").ne_missing(pl.col("key").shift()))
+        .drop("kind")
     )
 
 

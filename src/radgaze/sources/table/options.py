@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from radgaze.options import Options, option
+from radgaze.errors import UserError
+from radgaze.options import Options, changed, option
+
+NEEDS = {
+    "fixations": ("fixation_columns", "fixation_frame", "fixation_units"),
+    "boxes": ("box_columns", "box_frame", "box_shape"),
+    "masks": ("mask_columns",),
+}
+"""Settings of a further file, by the setting that names it."""
 
 
 @dataclass(frozen=True)
@@ -73,3 +81,9 @@ class TableOptions(Options):
     mask_columns: Sequence[str] = option((), metavar="KEY=COLUMN")
     without_gaze: Literal["keep", "drop"] = "keep"
     seed: int = 42
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for needed, names in NEEDS.items():
+            if getattr(self, needed) is None and (unused := changed(self, names)):
+                raise UserError(f"`{unused[0]}` needs `{needed}`, the file that it is about")

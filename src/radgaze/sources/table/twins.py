@@ -11,6 +11,7 @@ from radgaze.errors import UserError
 from radgaze.sources.contents import NO_TWINS
 from radgaze.sources.delimited import is_missing, place, tell_first
 from radgaze.sources.keys import composed
+from radgaze.sources.streaming import LINE
 from radgaze.sources.table.ids import numbered
 
 
@@ -18,7 +19,7 @@ def divided(table: pl.DataFrame, columns: Mapping[str, str]) -> tuple[pl.DataFra
     """Divide a table into the records of cases and those of twins, by the column of `twin_of`.
 
     Args:
-        table: Table of text, with `line`.
+        table: Table of text, with `LINE`.
         columns: Column of each key.
     """
     if "twin_of" not in columns:
@@ -59,7 +60,7 @@ def twins_of(
     name = pl.col(columns["case"] if has_ids else columns["image"])
     patient = pl.col(columns.get("patient", columns["twin_of"]))
     twins = table.select(
-        "line",
+        LINE,
         name=composed(name),
         image=pl.col(columns["image"]),
         original=composed(pl.col(columns["twin_of"])),
@@ -101,5 +102,5 @@ def _check(twins: pl.DataFrame, path: Path, columns: Mapping[str, str], taken: s
     for wrong, message in faults:
         of_fault = twins.filter(wrong.fill_null(True))
         if of_fault.height:
-            line, original = of_fault.select("line", "original").row(0)
+            line, original = of_fault.select(LINE, "original").row(0)
             raise UserError(f"{path}, {place(path)} {line}: the image {message.format(repr(original))}")
