@@ -51,6 +51,17 @@ def test_each_image_has_a_folder_whose_name_is_a_number(
     assert main(words(verb, run, images, "--dicom", str(out), "--overwrite")) == 1
 
 
+def test_no_object_of_another_image_stays_in_a_folder_that_is_overwritten(
+    run: Run, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "dicom"
+    assert main(words("predict", run, images / "a.dcm", "--dicom", str(out))) == 0
+    (out / "image-001" / "notes.txt").write_text("of the user")
+    replaced = words("predict", run, images / "d.dcm", "--dicom", str(out), "--overwrite")
+    assert main(replaced) == 1
+    assert [path.name for path in (out / "image-001").iterdir()] == ["notes.txt"]
+
+
 def test_the_table_and_the_results_are_of_one_prediction(run: Run, images: Path, tmp_path: Path) -> None:
     import polars as pl
 

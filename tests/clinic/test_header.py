@@ -107,6 +107,7 @@ def test_missing_elements_of_type_2_are_there_and_empty() -> None:
         ("PatientAge", "71"),
         ("PatientIdentityRemoved", "perhaps"),
         ("PatientWeight", "heavy"),
+        ("TimezoneOffsetFromUTC", "JST"),
     ],
 )
 def test_values_that_are_none_of_their_element_are_left_out(keyword: str, wrong: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,25 @@ def test_the_same_image_and_options_give_the_same_uids_and_others_do_not(
     uids = [str(each.dataset.SOPInstanceUID) for results in (first, *others) for each in results]
     series = [str(each.dataset.SeriesInstanceUID) for results in (first, *others) for each in results]
     assert len(set(uids + series)) == 2 * 4 * len(KINDS)
+
+
+@pytest.mark.parametrize("offset", ["+0900", "-0330"])
+def test_times_are_in_the_zone_that_the_object_states(maker: Maker, folder: Path, offset: str) -> None:
+    save(made(maker, write_dx(folder / "a.dcm", IMAGE, TimezoneOffsetFromUTC=offset)), folder / "out")
+    for kind in KINDS:
+        dataset = read(folder / "out" / f"{kind}.dcm")
+        assert dataset.TimezoneOffsetFromUTC == offset
+        assert (dataset.StudyDate, dataset.StudyTime) == ("20200102", "101112.5")
+        words = [
+            dataset.ContentDate + dataset.ContentTime,
+            dataset.InstanceCreationDate + dataset.InstanceCreationTime,
+            *(each.ContributionDateTime for each in dataset.ContributingEquipmentSequence),
+        ]
+        if kind == "sc":
+            words.append(dataset.DateOfSecondaryCapture + dataset.TimeOfSecondaryCapture)
+        for each in words:
+            moment = datetime.strptime(each[:14] + offset, "%Y%m%d%H%M%S%z")
+            assert abs((datetime.now(UTC) - moment).total_seconds()) < 600
 
 
 def test_the_report_says_what_was_predicted_by_what_and_for_what_use(maker: Maker, folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import pytest
 from pydicom import dcmread
 
 from radgaze.clinic.worker import folders
-from radgaze.clinic.worker.making import Maker
+from radgaze.clinic.worker.making import Made, Maker
 from radgaze.clinic.worker.options import WorkerOptions
 from radgaze.clinic.worker.running import run_worker
 from radgaze.clinic.worker.steps import Outcome
 from radgaze.clinic.worker.tally import Tally
+from radgaze.dicom.error import DicomError
 from radgaze.errors import Stopped, UserError
 from tests.clinic.fake_pacs import CLASS_OF, maker, radiograph, uid_of
 
@@ -107,6 +110,45 @@ def test_a_watching_worker_waits_until_a_file_is_complete(
     with pytest.raises(Stopped, match="1 image predicted, 3 objects stored"):
         work(watch=True, interval=folders.QUIET / 2 + 0.1)
     assert seen == [0, 0, 0, 1]  # not before it was quiet for two seconds
+
+
+def test_a_file_that_is_replaced_while_it_is_read_has_no_results_under_the_first_one_s_name(
+    work: Work,
+) -> None:
+    first, second = work.add("a.dcm", "a").read_bytes(), work.add("b.dcm", "b").read_bytes()
+    (work.images / "b.dcm").unlink()
+    usual = maker()
+
+    def replaced(paths: Iterator[Path]) -> Generator[Sequence[Made] | DicomError, None, None]:
+        for path in paths:
+            path.write_bytes(second)
+            yield from usual.stream(iter([path]))
+
+    tally = work(replace(usual, stream=replaced))
+    assert (tally.stored, tally.failed) == (0, 1)
+    assert [place for _, place, _ in work.told] == [""]
+    assert not list(work.out.glob("*/*.dcm"))
+    (work.images / "c.dcm").write_bytes(first)
+    assert work().stored == 2
+    for name, place, _ in work.told:
+        study = {"a.dcm": "b", "c.dcm": "a"}[name]
+        image = str(radiograph(study).SOPInstanceUID)
+        found = {dcmread(path).SOPInstanceUID for path in (work.out / place).iterdir()}
+        assert found == {uid_of(image, kind, "weights-1") for kind in CLASS_OF}
+
+
+def test_a_watching_worker_reads_a_file_whose_date_lies_in_the_future(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + 3600
+    os.utime(work.add("a.dcm", "a"), (later, later))
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("radgaze.clinic.worker.running.time.sleep", stop)
+    with pytest.raises(Stopped, match="1 image predicted"):
+        work(watch=True)
 
 
 def test_results_in_a_folder_among_the_images_are_not_answered_to(tmp_path: Path) -> None:

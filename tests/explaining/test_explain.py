@@ -194,6 +194,25 @@ def test_what_is_done_is_left_and_other_settings_are_refused(run: Run, tmp_path:
     assert set(described(tmp_path / cases[0])["methods"]) == {"backprop"}
 
 
+def test_no_map_of_another_image_stays_in_a_folder_that_is_overwritten(run: Run, tmp_path: Path) -> None:
+    grey = np.random.default_rng(1).integers(0, 255, (30, 40), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    Image.fromarray(255 - grey).save(tmp_path / "b.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "b.png").read_bytes()[:100])
+    out = tmp_path / "out"
+
+    def files_of(name: str, method: str, target: str = "predicted") -> list[str]:
+        options = ExplainFilesOptions(methods=(method,), target=target, device="cpu", overwrite=True)
+        explain(run, [str(tmp_path / name)], out, options)
+        return sorted(path.name for path in (out / "image-001").iterdir())
+
+    files_of("a.png", "grad_cam", "all")
+    always = ["explanation.json", "maps.npz", "sheet.png"]
+    assert files_of("b.png", "backprop") == sorted(["backprop.png", *always])
+    (out / "image-001" / "notes.txt").write_text("of the user")
+    assert files_of("broken.png", "backprop") == ["notes.txt"]
+
+
 def test_one_seed_gives_one_result_whatever_the_batch(run: Run, tmp_path: Path) -> None:
     cases, methods = run.store.cases["case_id"].to_list()[:3], ("smooth_grad", "lime")
     for name, size in (("a", 1), ("b", 3)):

@@ -168,3 +168,39 @@ def test_a_reader_reads_six_cases_by_the_keyboard_and_each_is_recorded_once(
     path = mouse(recorder)
     assert path.height > 5
     assert path["on_image"].any()
+
+
+def test_the_place_of_the_image_is_recorded_only_while_it_can_be_seen(
+    run: Run, store: Store, design: Path, context: Any
+) -> None:
+    design.write_text(yaml.safe_dump({**yaml.safe_load(design.read_text()), "time_limit": 2}))
+    faults = list[str]()
+    with served(run, store, design) as (address, _):
+        page = opened_page(context, address, faults)
+        appears(page, 1, 1)
+        page.mouse.move(300, 300)
+        page.wait_for_timeout(200)
+        for hidden in ("true", "false"):  # as another tab in front of it
+            page.evaluate(
+                f"Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }});"
+                "document.dispatchEvent(new Event('visibilitychange'));"
+            )
+            page.mouse.move(310, 310)
+            page.wait_for_timeout(200)
+        page.wait_for_selector("#cover")
+        page.wait_for_timeout(200)
+        page.mouse.move(320, 320)
+        page.wait_for_timeout(200)
+        decide(page)
+        appears(page, 1, 2)
+    assert faults == []
+    recorder = opened(design.with_suffix(".sqlite"))
+    view = recorder.answers("R1")[0].view
+    pieces = recorder.rows("SELECT mouse, placements FROM pieces WHERE view = ? ORDER BY number", view)
+    placed = [each for piece in pieces for each in recorder.parsed(piece["placements"])]
+    assert "".join("-" if len(each) == 1 else "+" for each in placed).replace("++", "+") == "+-+-"
+    gone = [ms for ms, *where in placed if not where]
+    back = next(ms for ms, *where in placed if where and ms > gone[0])
+    moments = [ms for piece in pieces for ms, *_ in recorder.parsed(piece["mouse"])]
+    assert moments
+    assert not any(gone[0] < ms < back or ms > gone[1] for ms in moments)

@@ -68,6 +68,25 @@ def test_an_eye_tracker_is_placed_on_the_image_that_was_seen(recorder: Recorder)
     assert late["x"].to_list() == pytest.approx(placed["x"].to_list())
 
 
+def test_samples_of_a_time_at_which_the_image_could_not_be_seen_are_left_out(tmp_path: Path) -> None:
+    recorder = begun(tmp_path / "record.sqlite", STUDY, CASES)
+    trial = trials(STUDY, [each.case_id for each in CASES], [], "R1")[0]
+    recorder.open_view("a", "R1", trial.session, trial.place)
+    where = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    pieces = [
+        Piece("a", 0, START, 5.0, 60.0, (), ((0.0, *where), (5000.0,))),  # 60 s behind another tab
+        Piece("a", 1, START, 20.0, 60.0, (), ((65_000.0, *where), (75_000.0,))),  # the time is over
+    ]
+    recorder.add_answer(answer("R1", trial, "normal", view="a"), pieces)
+    times = [START + seconds for seconds in (2.0, 35.0, 68.0, 77.0, 90.0)]
+    tracked = pl.DataFrame({"time": times, "x": [30.0] * 5, "y": [40.0] * 5})
+    placed = eye_tracking(recorder, tracked, "R1")
+    assert placed["seconds"].to_list() == pytest.approx([2.0, 68.0])
+    assert placed["x"].to_list() == [30.0, 30.0]
+    with pytest.raises(UserError, match="could be seen"):
+        eye_tracking(recorder, tracked[1:2], "R1")
+
+
 def test_a_tracker_that_does_not_fit_is_told(recorder: Recorder, tmp_path: Path) -> None:
     good = pl.DataFrame({"time": [START], "x": [1.0], "y": [1.0]})
     for table, reader, words in (

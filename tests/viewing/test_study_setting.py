@@ -21,7 +21,7 @@ from radgaze.viewing.network import Network
 from radgaze.viewing.study.cases import draw, truth
 from radgaze.viewing.study.conduct import Showing
 from radgaze.viewing.study.design import checked, read
-from radgaze.viewing.study.setting import model_answer, set_up
+from radgaze.viewing.study.setting import model_answer, most_probable, set_up
 from radgaze.viewing.study.template import template
 
 GOOD = {
@@ -107,6 +107,39 @@ def test_the_model_s_answer() -> None:
     assert chances["ill"] == pytest.approx(0.6)
     said, chances = model_answer(p, {"ill": ("CHF", "pneumonia"), "not": ()}, names, exclusive=False)
     assert (said, chances["ill"], chances["not"]) == ("not", 0.35, 0.65)
+
+
+def test_the_predicted_class_is_one_of_the_model_s_answer() -> None:
+    names = ("Normal", "CHF", "pneumonia")
+    p = np.array([0.4, 0.28, 0.32])
+    answers = {"ill": ("CHF", "pneumonia"), "healthy": ("Normal",)}
+    said, _ = model_answer(p, answers, names, exclusive=True)
+    assert (said, most_probable(p, answers[said], names)) == ("ill", "pneumonia")
+
+
+def test_the_heatmap_explains_a_class_of_the_model_s_answer(
+    store: Store, networks: list[Network], tmp_path: Path
+) -> None:
+    first, *others = store.classes
+    for k, answers in enumerate(({"a": others, "b": [first]}, {"a": [others[0], first], "b": others[1:]})):
+        design = checked(content(store, answers=answers))
+        setting = set_up(design, networks[0], store, tmp_path / f"{k}.sqlite")
+        for case in setting.conduct.recorder.cases():
+            assert setting.targets[case.case_id, "map"] in answers[case.model]
+
+
+def test_a_heatmap_of_the_predicted_class_needs_answers_with_classes(
+    store: Store, networks: list[Network], tmp_path: Path
+) -> None:
+    others = store.classes[1:]
+    answers = {"ill": others, "absent": []}
+    with pytest.raises(UserError, match="absent, which stands for no class"):
+        set_up(checked(content(store, answers=answers)), networks[0], store, tmp_path / "a.sqlite")
+    conditions = [{"name": "image"}, {"name": "map", "method": "grad_cam", "target": others[0]}]
+    design = checked(content(store, answers=answers, conditions=conditions))
+    setting = set_up(design, networks[0], store, tmp_path / "b.sqlite")
+    maps = {target for (_, condition), target in setting.targets.items() if condition == "map"}
+    assert maps == {others[0]}
 
 
 def test_a_study_is_set_up_and_gone_on_with(

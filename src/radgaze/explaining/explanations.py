@@ -143,7 +143,8 @@ class Explanations:
 
         Args:
             folder: The folder; images that could not be read have none in it.
-            overwrite: Whether to replace maps that are in it.
+            overwrite: Whether to replace maps that are in it; those of an image that could not be read are
+                removed.
 
         Returns:
             The folder.
@@ -151,7 +152,7 @@ class Explanations:
         Raises:
             UserError: It holds maps of such images, two images have one name, or it cannot be written.
         """
-        from radgaze.explaining.writing import ADVICE, DONE, write
+        from radgaze.explaining.writing import ADVICE, DONE, clear, write
 
         out = Path(folder)
         check_folder(out, "folder")
@@ -163,8 +164,11 @@ class Explanations:
             if (out / name / DONE).is_file() and not overwrite:
                 raise UserError(f"{out / name} holds maps already: {ADVICE}")
         out.mkdir(parents=True, exist_ok=True)
-        for i, each in self._made:
-            write(replace(each, subject=replace(each.subject, name=names[i])), out, self.settings)
+        for name, each in zip(names, self.parts, strict=True):
+            if isinstance(each, Explanation):
+                write(replace(each, subject=replace(each.subject, name=name)), out, self.settings)
+            else:
+                clear(out / name)
         return out
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from radgaze.explaining.folders import folders
 from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.options import ExplainFilesOptions, ExplainOptions
 from radgaze.explaining.record import ExplanationSettings
-from radgaze.explaining.writing import ADVICE, DONE, write
+from radgaze.explaining.writing import ADVICE, DONE, clear, write
 from radgaze.predicting.finding import Requested
 from radgaze.predicting.inputs import Subject, Unreadable, batched, read
 from radgaze.predicting.options import NamedBy
@@ -85,6 +85,8 @@ def explain(
             unreadable = {each.requested: each.reason for each in batch if isinstance(each, Unreadable)}
             bar.advance(steps * len(unreadable))
             failed |= unreadable
+            for each in unreadable:
+                clear(out / each.name)
             subjects = [each for each in batch if isinstance(each, Subject)]
             for explanation in explainer(subjects, bar.advance):
                 written[by_name[explanation.subject.name]] = write(explanation, out, record)

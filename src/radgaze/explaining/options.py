@@ -43,7 +43,8 @@ class ExplainFilesOptions(ExplainOptions):
     """Options of an explanation that is written to a folder.
 
     Attributes:
-        overwrite: Replace existing maps in the output folder.
+        overwrite: Replace existing maps in the output folder; those of an image that cannot be read are
+            removed, since they may be another image's.
     """
 
     overwrite: bool = False

@@ -28,6 +28,7 @@ from radgaze.reporting.style import save
 
 DONE = "explanation.json"
 """The file that is written last: where it exists, the other files are complete."""
+ARRAYS, SHEET = "maps.npz", "sheet.png"
 ADVICE = "name another folder, or set `overwrite=True`"
 IN_A_ROW = 5
 
@@ -36,7 +37,7 @@ def write(explanation: Explanation, out: Path, settings: ExplanationSettings) ->
     """Write an image's maps.npz, <method>.png, sheet.png and explanation.json; return its folder."""
     folder = out / explanation.subject.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / DONE).unlink(missing_ok=True)
+    clear(folder)
     case = _case(explanation)
     several = len(explanation.targets) > 1
     arrays = {"image": explanation.subject.image[0].numpy().astype(np.float32)}
@@ -53,11 +54,24 @@ def write(explanation: Explanation, out: Path, settings: ExplanationSettings) ->
         arrays["mask"] = explanation.mask.astype(np.float32)
     if explanation.subject.gaze is not None:
         arrays["gaze"] = explanation.subject.gaze.astype(np.float32)
-    with written(folder / "maps.npz") as aside, aside.open("wb") as file:
+    with written(folder / ARRAYS) as aside, aside.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    save(mosaic(sheet(explanation, case)), folder / "sheet.png")
+    save(mosaic(sheet(explanation, case)), folder / SHEET)
     write_record(_record(explanation, settings, pictures), folder / DONE)
     return folder
+
+
+def clear(folder: Path) -> None:
+    """Remove what `write` wrote to the folder of an image, whatever the methods and classes were.
+
+    A file that is left would pass for a map of the image whose maps are written next, or that has none.
+    """
+    (folder / DONE).unlink(missing_ok=True)  # first: it says that the others are complete
+    for name in (ARRAYS, SHEET):
+        (folder / name).unlink(missing_ok=True)
+    for picture in folder.glob("*.png"):
+        if picture.stem.partition("-")[0] in PRESETS:
+            picture.unlink()
 
 
 def prediction_in_words(folder: Path) -> str:
@@ -98,7 +112,7 @@ def _arrays(explanation: Explanation) -> ArraysRecord:
     frame, size = explanation.subject.frame, explanation.subject.image.shape[-1]
     geometry = frame.geometry(explanation.subject.fit, size)
     return ArraysRecord(
-        file="maps.npz",
+        file=ARRAYS,
         keys="<method>/<class>, image and, where there are any, mask and gaze; (rows, columns)",
         size=(size, size),
         original_pixels="(x, y) from the top left corner, pixel centres at +0.5",

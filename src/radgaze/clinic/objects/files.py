@@ -10,7 +10,7 @@ from pathlib import Path
 from radgaze.clinic.objects.checking import check_images
 from radgaze.clinic.objects.library import quiet
 from radgaze.clinic.objects.making import Maker
-from radgaze.clinic.objects.options import ObjectOptions
+from radgaze.clinic.objects.options import KINDS, ObjectOptions
 from radgaze.clinic.objects.result import Result
 from radgaze.console import progress
 from radgaze.dicom.error import DicomError
@@ -47,7 +47,8 @@ def write_objects(
         images: Files and folders, see `finding.find`.
         out: The folder.
         options: The options.
-        overwrite: Whether objects that are in it are replaced.
+        overwrite: Whether objects that are in it are replaced; those of an image that fails are removed,
+            since they may be another image's.
 
     Raises:
         UserError: As `check_images`, or the run cannot be used.
@@ -61,12 +62,19 @@ def write_objects(
         closing(maker.stream(paths)) as made,
     ):
         for each, results in zip(requested, made, strict=True):
+            clear(out / each.name)
             if isinstance(results, DicomError):
                 done.failed[each] = str(results)
             else:
                 done.written[each] = save(results, out / each.name)
             bar.advance(1)
     return done
+
+
+def clear(folder: Path) -> None:
+    """Remove the objects of all kinds from the folder of an image."""
+    for kind in KINDS:
+        (folder / f"{kind}.dcm").unlink(missing_ok=True)
 
 
 def save(results: Sequence[Result], folder: Path) -> Path:

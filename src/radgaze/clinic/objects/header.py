@@ -131,6 +131,8 @@ def _is_usable(keyword: str, vr: str, text: str | int) -> bool:
     terms = TERMS.get(keyword)
     if terms is not None:
         return text in terms
+    if keyword == "TimezoneOffsetFromUTC":
+        return re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", text) is not None
     if vr == "DA":
         return _is_date(text)
     if vr == "TM":

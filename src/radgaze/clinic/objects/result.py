@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict
 
 from pydicom.dataset import Dataset
+from pydicom.valuerep import DA, DT, TM
 
 from radgaze.clinic.objects.codes import PRIVATE
 from radgaze.clinic.objects.header import shared
@@ -25,6 +27,12 @@ DESCRIPTIONS = {
     "seg_fractional": "radgaze maps (research use only)",
     "sc": "radgaze overview (research use only)",
 }
+TIMES = (
+    ("ContentDate", "ContentTime"),
+    ("InstanceCreationDate", "InstanceCreationTime"),
+    ("DateOfSecondaryCapture", "TimeOfSecondaryCapture"),
+)
+"""Elements that state when an object was made."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +92,32 @@ def finished(dataset: Dataset, reading: Reading, kind: Kind) -> Result:
     header = reading.source.header
     for keyword in shared(header):
         dataset[keyword] = header[keyword]
+    if "TimezoneOffsetFromUTC" in header:
+        _move(dataset, str(header.TimezoneOffsetFromUTC))
     if kind != "sr":
         dataset.BodyPartExamined = header.get("BodyPartExamined") or "CHEST"
     if kind in ("seg", "seg_fractional"):
         dataset.PatientOrientation = header.get("PatientOrientation")
     return Result(kind, dataset)
+
+
+def _move(dataset: Dataset, offset: str) -> None:
+    """Move the times of an object that highdicom took from the machine's clock to the zone of the image.
+
+    Args:
+        dataset: The object, whose Timezone Offset From UTC holds for all its times.
+        offset: The offset, as +0100.
+    """
+    zone = datetime.strptime(offset, "%z").tzinfo
+    for day, time in TIMES:
+        if day in dataset and time in dataset:
+            moment = datetime.combine(dataset[day].value, dataset[time].value).astimezone(zone)
+            setattr(dataset, day, DA(moment.date()))
+            setattr(dataset, time, TM(moment.time()))
+    for item in dataset.get("ContributingEquipmentSequence", ()):
+        if "ContributionDateTime" in item:
+            moment = item.ContributionDateTime.astimezone(zone)
+            item.ContributionDateTime = DT(moment.replace(tzinfo=None))
 
 
 def decision_in_words(reading: Reading) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from radgaze.clinic.worker.choosing import check_radiograph, read_header
+from radgaze.clinic.worker.faults import AttemptError
 from radgaze.clinic.worker.making import Made, Maker
 from radgaze.clinic.worker.pipeline import Job, Pipeline
 from radgaze.clinic.worker.steps import Outcome, Steps
@@ -106,7 +107,7 @@ class FolderServer:
         if (self.out / name).is_dir():  # the same content
             done(self.steps.end(key, lambda: 0))
             return None
-        return Job(key, path, lambda made: self._write(self.out / name, made), done)
+        return Job(key, path, lambda made: self._write(path, self.out / name, made), done)
 
     def _files(self) -> Iterator[Found]:
         """The files of the folder and its subfolders in order, hidden ones and those in `out` left out."""
@@ -125,15 +126,27 @@ class FolderServer:
                     status = path.stat()
                 except OSError:  # gone meanwhile, or a link to nothing
                     continue
-                if not S_ISREG(status.st_mode) or (
-                    self.steps.watching and time.time() - status.st_mtime < QUIET
-                ):
+                # A date in the future, as of another machine's clock, does not say that the file changes.
+                is_quiet = not 0 <= time.time() - status.st_mtime < QUIET
+                if not S_ISREG(status.st_mode) or (self.steps.watching and not is_quiet):
                     continue
                 where = str(path.relative_to(self.folder))
                 yield Found(path, (where, str(status.st_size), str(status.st_mtime_ns)))
 
-    def _write(self, place: Path, made: Sequence[Made]) -> int:
-        """Write objects to a new folder, which appears with all of them at once; return their number."""
+    def _write(self, path: Path, place: Path, made: Sequence[Made]) -> int:
+        """Write objects to a new folder, which appears with all of them at once; return their number.
+
+        Args:
+            path: The image.
+            place: The folder, which is named after the image's content.
+            made: The objects.
+
+        Raises:
+            AttemptError: The file is another one than when the folder was named, so that the objects may be
+                another patient's.
+        """
+        if _name(path, self.maker) != place.name:
+            raise AttemptError("the file changed while it was read")
         if place.is_dir():  # of a file with the same content, which was on its way
             return 0
         aside = place.with_name(f"{ASIDE}{place.name}")

@@ -16,8 +16,12 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.pixels.utils import pixel_array
 
 Greys = NDArray[np.float32]
+Whole = NDArray[np.int64]
+LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+"""Transfer syntaxes of JPEG and JPEG-LS that may round white beyond Bits Stored."""
 
 
 def prepared(path: str | Path, preparation: Mapping[str, object]) -> Greys:
@@ -70,14 +74,21 @@ def read(path: str | Path, grey_values: str) -> Greys:
 
 
 def _dicom(dataset: pydicom.Dataset, grey_values: str) -> Greys:
-    stored = dataset.pixel_array
-    if stored.ndim != 2:
+    # pydicom's pixel_array clears the bits above Bits Stored, of which padding may consist.
+    words = pixel_array(dataset, raw=True, correct_unused_bits=False)
+    if words.ndim != 2:
         raise ValueError("more than one frame, or colours")
+    width = 8 * words.dtype.itemsize
+    whole = words.view(words.dtype.str.replace("i", "u")).astype(np.int64)
+    bits, below = min(int(dataset.BitsStored), width), _below(dataset)
+    if dataset.file_meta.TransferSyntaxUID in LOSSY and not dataset.PixelRepresentation:
+        whole = whole.clip(max=2**bits - 1)
+    stored = _signed((whole >> below) & (2**bits - 1), bits, dataset)
+    is_padding = _padding(stored, _signed(whole, width, dataset), bits, width, dataset)
     values = _modality(stored.astype(np.float64), dataset)
-    is_padding = _padding(stored, dataset)
-    windowed = _windowed(values, dataset) if grey_values == "window" else None
+    seen = values[~is_padding]
+    windowed = _windowed(values, seen, dataset) if grey_values == "window" else None
     if windowed is None:
-        seen = values[~is_padding]
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
         shares = _stretched(values, min(low, 0.0) if grey_values == "none" else low, high)
     else:
@@ -89,19 +100,37 @@ def _dicom(dataset: pydicom.Dataset, grey_values: str) -> Greys:
     return _upright(np.asarray(greys, np.float32), dataset)
 
 
+def _below(dataset: pydicom.Dataset) -> int:
+    """The number of bits below the stored ones."""
+    high = dataset.get("HighBit")
+    return 0 if high is None else int(high) + 1 - int(dataset.BitsStored)
+
+
+def _signed(words: Whole, bits: int, dataset: pydicom.Dataset) -> Whole:
+    """The numbers that words of so many bits represent."""
+    if int(dataset.get("PixelRepresentation") or 0) != 1:
+        return words
+    return np.where(words >= 2 ** (bits - 1), words - 2**bits, words)
+
+
 def _modality(stored: NDArray[np.float64], dataset: pydicom.Dataset) -> NDArray[np.float64]:
     if dataset.get("ModalityLUTSequence"):
-        return _looked_up(stored, dataset.ModalityLUTSequence[0], dataset)
+        signed = int(dataset.get("PixelRepresentation") or 0) == 1
+        return _looked_up(stored, dataset.ModalityLUTSequence[0], dataset, signed=signed)
     slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
     return stored * float(1 if slope in (None, "") else slope) + float(intercept or 0)
 
 
-def _windowed(values: NDArray[np.float64], dataset: pydicom.Dataset) -> NDArray[np.float64] | None:
+def _windowed(
+    values: NDArray[np.float64], seen: NDArray[np.float64], dataset: pydicom.Dataset
+) -> NDArray[np.float64] | None:
     if dataset.get("VOILUTSequence"):
         table = _entries(dataset.VOILUTSequence[0], dataset)
         # White is the largest number of as many bits as the entries take.
         white = max(2 ** int(table.max()).bit_length() - 1, 1)
-        return np.asarray(_looked_up(values, dataset.VOILUTSequence[0], dataset) / white, np.float64)
+        signed = bool(seen.size and seen.min() < 0)
+        shares = _looked_up(values, dataset.VOILUTSequence[0], dataset, signed=signed) / white
+        return np.asarray(shares, np.float64)
     c, w = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     if c is None or w is None:
         return None
@@ -113,12 +142,20 @@ def _windowed(values: NDArray[np.float64], dataset: pydicom.Dataset) -> NDArray[
     return np.asarray(values > c, np.float64) if w == 0 else np.clip((values - c) / w + 0.5, 0, 1)
 
 
-def _padding(stored: NDArray[np.number], dataset: pydicom.Dataset) -> NDArray[np.bool_]:
+def _padding(
+    stored: Whole, whole: Whole, bits: int, width: int, dataset: pydicom.Dataset
+) -> NDArray[np.bool_]:
+    """Which pixels are padding, whose value may be stated as a pixel's, or as the whole word around it."""
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(stored.shape, bool)
-    ends = [int(value), int(value if limit is None else limit)]
-    return np.asarray((stored >= min(ends)) & (stored <= max(ends)))
+    words = np.array([value, value if limit is None else limit], np.int64) & (2**width - 1)
+    low, high = sorted(_signed(words, width, dataset).tolist())
+    as_stored, as_whole = (np.asarray((each >= low) & (each <= high)) for each in (stored, whole))
+    if not _below(dataset):
+        return np.asarray(as_stored | as_whole)
+    fits = (_signed(words & (2**bits - 1), bits, dataset) == _signed(words, width, dataset)).all()
+    return as_stored if fits else as_whole
 
 
 def _entries(item: pydicom.Dataset, dataset: pydicom.Dataset) -> NDArray[np.float64]:
@@ -131,10 +168,10 @@ def _entries(item: pydicom.Dataset, dataset: pydicom.Dataset) -> NDArray[np.floa
 
 
 def _looked_up(
-    values: NDArray[np.float64], item: pydicom.Dataset, dataset: pydicom.Dataset
+    values: NDArray[np.float64], item: pydicom.Dataset, dataset: pydicom.Dataset, *, signed: bool
 ) -> NDArray[np.float64]:
     table, first = _entries(item, dataset), int(item.LUTDescriptor[1])
-    if first >= 2**15 and values.min() < 0:
+    if signed and first >= 2**15:
         first -= 2**16
     entries: NDArray[np.float64] = table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)]
     return entries

@@ -32,7 +32,8 @@ class Condition:
         name: Name of the condition.
         prediction: Whether the model's answer and its probabilities are shown.
         method: Method of the heatmap that can be laid over the image; None for none.
-        target: Class that the heatmap explains: "predicted", or the name of a class.
+        target: Class that the heatmap explains: the name of a class, or "predicted", the most probable class
+            of the model's answer, where each answer has classes.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

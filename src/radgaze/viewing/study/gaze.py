@@ -41,7 +41,7 @@ def eye_tracking(
     """Place the samples or fixations of an eye tracker on the images that the reader saw.
 
     The position of the image on the screen is known from the browser, from each change of zoom or window on.
-    Times at which no image was shown are left out.
+    Times at which no image was shown, the page was hidden or the time was over are left out.
 
     Args:
         recorder: The record.
@@ -73,7 +73,8 @@ def eye_tracking(
     joined = samples.join_asof(placed, on="at", strategy="backward").filter(pl.col("at") <= pl.col("until"))
     if joined.is_empty():
         raise UserError(
-            f"no time of the eye tracker is within the {len(recorder.answers(reader))} readings of {reader}: "
+            f"no time of the eye tracker is within the {len(recorder.answers(reader))} readings of {reader}, "
+            "while the image could be seen: "
             "times are seconds since 1970 in UTC, and `offset` is added to them"
         )
     x, y = (
@@ -100,7 +101,10 @@ def read_tracker(path: Path) -> pl.DataFrame:
 
 
 def _placements(recorder: Recorder, reader: str) -> pl.DataFrame:
-    """Where the image lay on the screen, from each point of time on, for the views of a reader."""
+    """Where the image lay on the screen, from each point of time on until another, for the views of a reader.
+
+    Times at which it could not be seen are left out.
+    """
     rows, until = [], dict[str, float]()
     for piece in recorder.rows(
         "SELECT view, began, active, hidden, placements FROM pieces JOIN views USING (view) WHERE reader = ? "
@@ -108,13 +112,15 @@ def _placements(recorder: Recorder, reader: str) -> pl.DataFrame:
         reader,
     ):
         until[piece["view"]] = piece["began"] + piece["active"] + piece["hidden"]
-        for placement in recorder.parsed(piece["placements"]):
-            at = piece["began"] + placement[0] / 1000
-            rows.append((piece["view"], piece["began"], at, *placement[1:]))
+        for ms, *where in recorder.parsed(piece["placements"]):
+            where = where or [None] * (len(PLACEMENT) - 1)
+            rows.append((piece["view"], piece["began"], piece["began"] + ms / 1000, *where))
     floats = dict.fromkeys(("began", "at", *PLACEMENT[1:]), pl.Float64)
     table = pl.DataFrame(rows, schema={"view": pl.String, **floats}, orient="row")
-    ends = pl.DataFrame(list(until.items()), schema={"view": pl.String, "until": pl.Float64}, orient="row")
-    return table.join(ends, on="view").join(_views(recorder), on="view").sort("at")
+    ends = pl.DataFrame(list(until.items()), schema={"view": pl.String, "end": pl.Float64}, orient="row")
+    following = pl.col("at").shift(-1).over("view")
+    table = table.join(ends, on="view").with_columns(until=pl.min_horizontal(following, "end")).drop("end")
+    return table.drop_nulls("scale").join(_views(recorder), on="view").sort("at")
 
 
 def _views(recorder: Recorder) -> pl.DataFrame:

@@ -59,6 +59,7 @@ TRIGGERS = "".join(
 _NEW_STUDY = "INSERT INTO study (schema, design, run, answers, created) VALUES (?, ?, ?, ?, ?)"
 
 Outcome = Literal["saved", "repeated", "refused"]
+Placement = tuple[float, float, float, float, float, float, float] | tuple[float]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Piece:
         hidden: Seconds since then during which it was hidden, as behind another tab.
         mouse: Samples (ms since the image appeared, x, y) in pixels of the original image.
         placements: Where the image lay: (ms, CSS pixels per pixel of the image, x and y of the image's corner
-            in the window, x and y of the window's corner on the screen, device pixels per CSS pixel).
+            in the window, x and y of the window's corner on the screen, device pixels per CSS pixel); or
+            (ms,), from when on it could not be seen, since the page was hidden or the time was over.
     """
 
     view: str
@@ -113,7 +115,7 @@ class Piece:
     active: float
     hidden: float
     mouse: tuple[tuple[float, float, float], ...] = ()
-    placements: tuple[tuple[float, float, float, float, float, float, float], ...] = ()
+    placements: tuple[Placement, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def set_up(design: Design, network: Network, store: Store, path: Path) -> Settin
     """
     check_folder(path.parent, "record", may_be=("run",))
     answers = design.answers_of(network.classes)
-    _check_conditions(design, network)
+    _check_conditions(design, network, answers)
     if tuple(store.classes) != network.classes:
         raise UserError(f"the classes of {store.path} are not those of the run {network.run.path}")
     counting, practice = draw(store, design)
@@ -63,11 +63,11 @@ def set_up(design: Design, network: Network, store: Store, path: Path) -> Settin
     with progress("Predicting the cases of the study", len(counting) + len(practice)) as bar:
         for case, for_practice in (*((c, False) for c in counting), *((c, True) for c in practice)):
             p = network.read(cases.subject(case.case_id)).probabilities
-            predicted_cases.append(_known(case, p, answers, network, sizes[case.case_id], for_practice))
+            row = _known(case, p, answers, network, sizes[case.case_id], for_practice)
+            predicted_cases.append(row)
+            predicted = most_probable(p, answers[row.model], network.classes)
             for each in design.conditions:
-                predicted = network.classes[int(p.argmax())]
-                target = predicted if each.target == "predicted" else each.target
-                targets[case.case_id, each.name] = target
+                targets[case.case_id, each.name] = predicted if each.target == "predicted" else each.target
             bar.advance()
     recorder = Recorder(path)
     try:
@@ -107,6 +107,21 @@ def model_answer(
     return max(chances, key=lambda text: chances[text]), chances
 
 
+def most_probable(p: NDArray[np.float64], of_answer: Sequence[str], classes: Sequence[str]) -> str:
+    """The most probable class of an answer; of all classes for an answer that stands for none.
+
+    The most probable class of all need not be one of the model's answer: of two answers, the one with more
+    classes can have the higher sum.
+
+    Args:
+        p: Probability of each class, (C,).
+        of_answer: Classes that the answer stands for.
+        classes: Names of the classes.
+    """
+    of_class = dict(zip(classes, p.tolist(), strict=True))
+    return max(of_answer or classes, key=lambda name: of_class[name])
+
+
 def _known(
     case: StudyCase,
     p: NDArray[np.float64],
@@ -119,7 +134,8 @@ def _known(
     return Known(case.case_id, case.patient, case.truth, said, chances, *size, practice)
 
 
-def _check_conditions(design: Design, network: Network) -> None:
+def _check_conditions(design: Design, network: Network, answers: Mapping[str, Sequence[str]]) -> None:
+    absence = next((text for text, names in answers.items() if not names), None)
     for each in design.conditions:
         if each.method is not None and each.method not in network.methods:
             raise UserError(
@@ -129,6 +145,11 @@ def _check_conditions(design: Design, network: Network) -> None:
         if each.target not in ("predicted", *network.classes):
             raise UserError(
                 f"conditions: {each.name}: target must be predicted or one of {', '.join(network.classes)}"
+            )
+        if each.method is not None and each.target == "predicted" and absence is not None:
+            raise UserError(
+                f"conditions: {each.name}: where the model's answer is {absence}, which stands for no class, "
+                f"there is no predicted class to explain; set target to one of {', '.join(network.classes)}"
             )
         if each.method == MASK and each.target != "predicted":
             note(f"Condition {each.name}: of most networks the mask is the same for every class.")

@@ -65,6 +65,7 @@ export class Clock {
       this.hiddenFor += now - this.hiddenSince;
       this.hiddenSince = null;
     }
+    this.#sample(); // browsers slow down the timer of a hidden page
   }
 
   #move(event) {
@@ -73,17 +74,17 @@ export class Clock {
   }
 
   #sample() {
-    const place = this.where();
-    if (place === null) return;
+    const place = document.hidden ? null : this.where();
     const ms = Math.round(performance.now() - this.from);
-    const corner = this.corner ?? guessed();
-    const values = [place.scale, place.left, place.top, corner.x, corner.y, window.devicePixelRatio || 1];
+    const { x: cornerX, y: cornerY } = this.corner ?? guessed();
+    const ratio = window.devicePixelRatio || 1;
+    const values = place === null ? [] : [place.scale, place.left, place.top, cornerX, cornerY, ratio];
     const placed = values.map((each) => Number(each.toFixed(4)));
     if (placed.join() !== this.last) {
-      this.placements.push([ms, ...placed]);
+      this.placements.push([ms, ...placed]); // [ms] alone: the image cannot be seen from then on
       this.last = placed.join();
     }
-    if (this.pointer === null || document.hidden) return;
+    if (place === null || this.pointer === null) return;
     const box = this.canvas.getBoundingClientRect();
     const { x, y } = this.pointer;
     if (x < box.left || y < box.top || x >= box.right || y >= box.bottom) return;

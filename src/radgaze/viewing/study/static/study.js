@@ -146,9 +146,9 @@ async function mapOf(response) {
   return { values, side: Number(response.headers.get("x-side")), place: edges };
 }
 
-// Where the original image lies in the window, in CSS pixels.
+// Where the original image lies in the window, in CSS pixels; null while it is covered.
 function place(scale) {
-  if (!viewer.shown) return null;
+  if (!viewer.shown || !at("cover").hidden) return null;
   const [from, to] = [viewer.toImage({ clientX: 0, clientY: 0 }), viewer.toImage({ clientX: 1000, clientY: 1000 })];
   const css = 1000 / (to.x - from.x);
   return { scale: css * scale, left: -from.x * css, top: -from.y * css };
