@@ -303,6 +303,40 @@ def test_what_was_measured_on_weights_that_a_resumed_training_replaced_is_droppe
     )
 
 
+def test_a_resumed_training_that_is_stopped_leaves_no_predictions_of_other_weights(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(config("no_decoder", trainer={"max_epochs": 1}), tmp_path / "run")
+    kept = run.weights.read_bytes()
+    step = GazeGuided.training_step
+
+    def interrupted(self: GazeGuided, batch: Batch, index: int) -> Tensor:
+        if self.current_epoch == 6:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    monkeypatch.setattr(GazeGuided, "training_step", interrupted)
+    with pytest.raises(Stopped):
+        train(config("no_decoder", trainer={"max_epochs": 8}), run.path, resume=True)
+    assert run.weights.read_bytes() != kept
+    with pytest.raises(UserError, match="not finished"):
+        Run.open(run.path).predictions()
+
+
+def test_what_was_measured_is_dropped_before_the_weights_are_replaced(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(config("no_decoder", trainer={"max_epochs": 1}), tmp_path / "run")
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit("killed")
+
+    monkeypatch.setattr(models, "save", killed)
+    with pytest.raises(SystemExit):
+        train(config("no_decoder", trainer={"max_epochs": 6}), run.path, resume=True)
+    assert not (run.path / "predictions.parquet").exists()
+
+
 def test_all_that_evaluating_writes_belongs_to_the_weights() -> None:
     written = {
         getattr(results, name)

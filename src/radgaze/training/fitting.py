@@ -27,7 +27,6 @@ from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
-from radgaze.store.digest import file_digest
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
 from radgaze.training import fine_tuning, run_folder
@@ -118,11 +117,9 @@ def fit(
 def _keep(model: nn.Module, config: Config, store: Store, out: Path) -> None:
     """Write the trained model, and the day of its training; drop what was measured on other weights."""
     lora.merge(model)
-    weights = Run(out, config).weights
-    before = file_digest(weights) if weights.is_file() else None
+    if not models.is_saved(model, out / "model"):
+        run_folder.drop_measured(out)  # first: a process that is killed in between leaves nothing stale
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
-    if before is not None and file_digest(weights) != before:
-        run_folder.drop_evaluation(out)
     dates.note(out, "trained")
 
 

@@ -75,9 +75,9 @@ def check_new(out: Path, overwrite: bool) -> None:
             )
 
 
-def drop_evaluation(out: Path) -> None:
-    """Remove what was measured on weights that a resumed training has replaced."""
-    for name in sorted(EVALUATED):
+def drop_measured(out: Path) -> None:
+    """Remove the predictions, and what was measured on them, of weights that a resumed training replaces."""
+    for name in (PREDICTIONS, *sorted(EVALUATED)):
         _remove(out / name)
 
 
