@@ -22,9 +22,11 @@ from radgaze.objectives.distance import check
 from radgaze.objectives.step import ForwardPass, Maps
 from radgaze.objectives.triangle import Shares
 from radgaze.options import FieldError
+from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
+from radgaze.training import fitting
 from radgaze.training.checks import check_selection
 from radgaze.training.module import GazeGuided, NonFiniteLossError
 from radgaze.training.run_folder import EVALUATED, FILES
@@ -78,6 +80,37 @@ def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_b
     resumed = train(wanted, out, resume=True)
     assert predictions(resumed) == predictions(whole)
     assert resumed.history()["epoch"].to_list() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 4), (4, 8)])
+def test_a_run_that_goes_on_with_other_steps_in_an_epoch_keeps_its_schedules(
+    before: int, after: int, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another number of devices, where the batches of all of them together have another size."""
+
+    def wanted(cases: int) -> Config:
+        optimisation = {"batch_size": cases, "warmup_epochs": 0}
+        return config("no_decoder", optimisation=optimisation, trainer={"max_epochs": 4})
+
+    whole = train(wanted(after), tmp_path / "whole", predictions=False).history()
+
+    step, done = GazeGuided.training_step, []
+
+    def interrupted(self: GazeGuided, batch: Batch, index: int) -> Tensor:
+        if (self.current_epoch, self.config.optimisation.batch_size) == (2, before):
+            raise KeyboardInterrupt
+        done.append(self._progress())
+        return step(self, batch, index)
+
+    monkeypatch.setattr(GazeGuided, "training_step", interrupted)
+    with pytest.raises(Stopped):
+        train(wanted(before), tmp_path / "run", predictions=False)
+    monkeypatch.setattr(fitting, "check_unchanged", lambda *_: None)
+    done.clear()
+    history = train(wanted(after), tmp_path / "run", resume=True, predictions=False).history()
+    assert history["learning_rate"].to_list() == pytest.approx(whole["learning_rate"].to_list())
+    steps = 20 // after * 4
+    assert done == pytest.approx([place / steps for place in range(steps // 2, steps)])
 
 
 def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed(

@@ -49,12 +49,12 @@ def is_saved(model: nn.Module, folder: Path) -> bool:
     """Whether a folder that `save` wrote holds the weights that a model has now."""
     weights = folder / "model.safetensors"
     try:
-        there = load_file(weights) if weights.is_file() else {}
+        saved = load_file(weights) if weights.is_file() else {}
     except (SafetensorError, OSError):
         return False
-    now = _apart(model)
-    return there.keys() == now.keys() and all(
-        there[name].dtype == tensor.dtype and torch.equal(there[name], tensor) for name, tensor in now.items()
+    tensors = _apart(model)
+    return saved.keys() == tensors.keys() and all(
+        saved[name].dtype == each.dtype and torch.equal(saved[name], each) for name, each in tensors.items()
     )
 
 

@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -211,6 +212,23 @@ class Checkpoints(CheckpointIO):
         if not NAMES.fullmatch(name):
             raise Foreign(f"names a file that is no checkpoint of the run ({str(path)[:80]!r})")
         return str(self.folder / name)
+
+
+def count_as(checkpoint: dict[str, Any], steps: int, *, rate_by_steps: bool) -> None:
+    """Change the number of steps that a checkpoint says are done; the number of epochs stays.
+
+    Args:
+        checkpoint: The entries of a checkpoint, as Lightning is about to restore them.
+        steps: The number of steps.
+        rate_by_steps: Whether the schedule of the learning rate goes by steps, not by epochs.
+    """
+    checkpoint["global_step"] = steps
+    loop = checkpoint["loops"]["fit_loop"]
+    progress = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+    progress["total"] = {"ready": steps, "completed": steps}
+    loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps  # by which loggers count
+    for schedule in checkpoint["lr_schedulers"] if rate_by_steps else ():
+        schedule.update(last_epoch=steps, _step_count=steps + 1)
 
 
 def _loaded(path: Path) -> State:
