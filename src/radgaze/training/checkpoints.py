@@ -47,10 +47,11 @@ class Checkpoints(CheckpointIO):
 
     Args:
         run: Folder of the run.
+        every: Whether the run keeps the checkpoints of all epochs, not of the best alone.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    def __init__(self, run: Path, *, every: bool = False) -> None:
+        self.run, self.every = run, every
         self.folder = (run / FOLDER).resolve()
         self._read: dict[Path, dict[str, object]] = {}
 
@@ -202,7 +203,17 @@ class Checkpoints(CheckpointIO):
         for path in best:
             if not Path(path).is_file():
                 raise Foreign(f"counts on {FOLDER}/{Path(path).name}, which is missing")
-        return {**state, "dirpath": str(self.folder), **paths, "best_k_models": best}
+        state = {**state, "dirpath": str(self.folder), **paths, "best_k_models": best}
+        if len(best) > 1 and not self.every:
+            # Of a run that kept all. Lightning would have the next epoch replace the worst of them, and then
+            # each the one before it, whatever their scores.
+            only = paths["best_model_path"]
+            state |= {
+                "best_k_models": {only: best[only]},
+                "kth_best_model_path": only,
+                "kth_value": best[only],
+            }
+        return state
 
     def _named(self, path: object) -> str:
         """The path in this folder of a file that a checkpoint names; only the name counts."""

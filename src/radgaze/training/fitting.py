@@ -66,7 +66,7 @@ def fit(
     config, found_input = with_found_input(with_found_parts(config, store), out if resume else None)
     check(config, store)
     config = _with_classification(config, store)
-    checkpoints = Checkpoints(out)
+    checkpoints = Checkpoints(out, every=config.trainer.keep_checkpoints == "all")
     best = best_checkpoint(config, checkpoints.folder)
     training = Begun()
     trainer = make_trainer(config, out, checkpoints, best, [*callbacks, training])
