@@ -131,6 +131,20 @@ def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed
     assert predictions(resumed) == wanted
 
 
+def test_a_run_that_is_resumed_has_the_patience_that_it_is_given(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        GazeGuided, "validation_step", lambda self, batch, step: self.log("validate/auc", 0.5, on_epoch=True)
+    )
+    out = tmp_path / "run"
+    for patience, max_epochs, epochs in ((1, 9, 2), (3, 9, 4), (9, 6, 6)):
+        wanted = config("no_decoder", trainer={"max_epochs": max_epochs, "patience": patience})
+        run = train(wanted, out, resume=out.exists(), predictions=False)
+        assert run.history().height == epochs
+        assert (f"for {patience} epochs the AUC" in capfd.readouterr().err) == (epochs < max_epochs)
+
+
 def test_the_weights_kept_are_those_of_the_best_validation_auc(config: Configure, tmp_path: Path) -> None:
     run = train(config("baseline", trainer={"max_epochs": 5}), tmp_path / "run")
     kept = run.predictions().filter(pl.col("split") == "validate")
