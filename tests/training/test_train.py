@@ -15,13 +15,15 @@ from torch import Tensor
 from radgaze import models
 from radgaze.cli import main
 from radgaze.errors import Stopped, UserError
-from radgaze.evaluation import results
+from radgaze.evaluation import EvaluationOptions, evaluate, results
 from radgaze.objectives import triangle
 from radgaze.objectives.config import ObjectiveConfig
 from radgaze.objectives.distance import check
 from radgaze.objectives.step import ForwardPass, Maps
 from radgaze.objectives.triangle import Shares
 from radgaze.options import FieldError
+from radgaze.reporting.description import StoreFacts, facts
+from radgaze.runs import resumed
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
@@ -80,6 +82,19 @@ def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_b
     resumed = train(wanted, out, resume=True)
     assert predictions(resumed) == predictions(whole)
     assert resumed.history()["epoch"].to_list() == [0, 1, 2]
+
+
+def test_a_run_that_is_extended_says_that_its_settings_alone_do_not_give_it(
+    config: Configure, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = train(config("no_decoder", trainer={"max_epochs": 1}), tmp_path / "run", predictions=False)
+    assert resumed.read(run.path) is None
+    capfd.readouterr()
+    run = train(config("no_decoder", trainer={"max_epochs": 2}), run.path, resume=True)
+    words = "trainer.max_epochs=1, from epoch 2 on trainer.max_epochs=2"
+    assert f"this run has {words}." in " ".join(capfd.readouterr().err.split())
+    evaluated = evaluate(run, EvaluationOptions(device="cpu", resamples=20))
+    assert ("Resumed with other settings", words) in facts(run, evaluated, StoreFacts())
 
 
 @pytest.mark.parametrize(("before", "after"), [(8, 4), (4, 8)])

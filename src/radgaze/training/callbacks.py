@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning as L
 import polars as pl
@@ -148,8 +148,8 @@ class Patience(EarlyStopping):
     The patience is that of the configuration, which may be another one than before.
     """
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict | {"patience": self.patience})
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        super().load_state_dict({**state_dict, "patience": self.patience})
         if self.wait_count < self.patience:
             self.stopped_epoch = 0
 

@@ -48,10 +48,13 @@ class Checkpoints(CheckpointIO):
     Args:
         run: Folder of the run.
         every: Whether the run keeps the checkpoints of all epochs, not of the best alone.
+
+    Attributes:
+        epochs: Number of epochs that are done in the checkpoint which `newest` found.
     """
 
     def __init__(self, run: Path, *, every: bool = False) -> None:
-        self.run, self.every = run, every
+        self.run, self.every, self.epochs = run, every, 0
         self.folder = (run / FOLDER).resolve()
         self._read: dict[Path, dict[str, object]] = {}
 
@@ -74,12 +77,12 @@ class Checkpoints(CheckpointIO):
             except Foreign as error:
                 broken.append(f"{FOLDER}/{path.name} {error}")
                 continue
-            self._read = {path: checkpoint}
+            self._read, self.epochs = {path: checkpoint}, _count(checkpoint["epoch"]) + 1
             if path.name != LAST and tell:
                 why = broken[0] if broken else f"{FOLDER}/{LAST} is missing"
                 note(
                     f"{self.run}: {why}; going on from {path.name}, the one before it, after epoch "
-                    f"{_count(checkpoint['epoch']) + 1}"
+                    f"{self.epochs}"
                 )
             return path
         raise UserError(f"{self.run} cannot be resumed: {'; '.join(broken)}; train again")

@@ -8,7 +8,16 @@ from pathlib import Path
 from radgaze.console import note
 from radgaze.errors import UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
-from radgaze.runs import dates, initial_weights, origin, settings, training_images, vote, without_gaze
+from radgaze.runs import (
+    dates,
+    initial_weights,
+    origin,
+    resumed,
+    settings,
+    training_images,
+    vote,
+    without_gaze,
+)
 from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.run import PREDICTIONS
 from radgaze.training.checkpoint_files import FOLDER, LAST, resumable
@@ -24,7 +33,7 @@ EVALUATED = {
 FILES = {
     *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", PREDICTIONS),
     *("tensorboard", "csv", "mlruns", "wandb"),
-    *(dates.FILE, initial_weights.FILE),
+    *(dates.FILE, initial_weights.FILE, resumed.FILE),
     *EVALUATED,
     training_images.FILE,
 }
