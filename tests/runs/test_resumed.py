@@ -1,4 +1,4 @@
-"""What a run says of stages that were trained with other settings than its config.yaml has."""
+"""The record of stages that were trained with other settings than config.yaml has."""
 
 from __future__ import annotations
 

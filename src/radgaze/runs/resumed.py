@@ -39,12 +39,15 @@ class Stages(Record):
     def words(self) -> str:
         """The settings that changed, as "trainer.max_epochs=3, from epoch 4 on trainer.max_epochs=6"."""
         changed = [name for name in FIELDS if len({stage.settings.get(name) for stage in self.stages}) > 1]
-        told = [
+        settings = [
             ", ".join(f"trainer.{name}={stage.settings.get(name, '?')}" for name in changed)
             for stage in self.stages
         ]
-        later = zip(self.stages[1:], told[1:], strict=True)
-        return ", ".join([told[0], *(f"from epoch {stage.epochs + 1} on {each}" for stage, each in later)])
+        later = [
+            f"from epoch {stage.epochs + 1} on {each}"
+            for stage, each in zip(self.stages[1:], settings[1:], strict=True)
+        ]
+        return ", ".join([settings[0], *later])
 
 
 def read(run: Path) -> Stages | None:
