@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from radgaze import models
 from radgaze.errors import UserError
+from radgaze.gaze.spec import GazeMaps
+from radgaze.models import freezing
 from radgaze.models.layers import kept_features, layer_at
 from radgaze.models.output import Output
 from radgaze.models.second_pass import held_statistics, run_again
@@ -152,3 +155,18 @@ def test_a_dotted_name_stays_and_a_network_without_stages_has_no_sizes() -> None
     assert layer_at(Plain(), None) is None
     with pytest.raises(UserError, match="no encoder with stages"):
         layer_at(Plain(), "1/16")
+
+
+@pytest.mark.parametrize("architecture", ["unet", "unet_with_gaze", "classifier"])
+def test_a_second_pass_leaves_the_mode_of_each_part_as_it_is(architecture: str) -> None:
+    """Norms of a frozen part are in evaluation mode while the rest is trained."""
+    config = replace(TINY, architecture=architecture)
+    model = models.create(config, 3).train()
+    freezing.freeze(model, 1)
+    freezing.hold_norms(model)
+    modes = [module.training for module in model.modules()]
+    assert len(set(modes)) == 2
+    before, images = state(model), torch.rand(4, 1, 64, 64)
+    run_again(model, replace(batch(images), spec=GazeMaps()), images)
+    assert [module.training for module in model.modules()] == modes
+    assert same(before, state(model))

@@ -18,11 +18,14 @@ from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.run import Run
+from radgaze.store.batch import Batch
 from radgaze.store.store import Store
 from radgaze.training import checkpoint_files
 from radgaze.training.checkpoint_files import resumable
 from radgaze.training.checkpoints import Checkpoints
+from radgaze.training.module import GazeGuided
 from radgaze.training.train import train
+from tests.training.conftest import TINY
 
 Change = Callable[[str, dict[str, object]], None]
 
@@ -34,8 +37,6 @@ def predictions(run: Run) -> bytes:
 @pytest.fixture(scope="module")
 def begun(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs of three, as Ctrl-C leaves one: with a last checkpoint and the one before it."""
-    from tests.training.conftest import TINY
-
     out = tmp_path_factory.mktemp("begun") / "run"
     trainer = {**TINY["trainer"], "max_epochs": 2}
     train(settings.resolve("no_decoder", data=str(store.path), **{**TINY, "trainer": trainer}), out)
@@ -71,6 +72,39 @@ def test_a_run_that_was_moved_goes_on_as_it_would_have(begun: Path, run: Path, t
     assert predictions(go_on(run)) == there
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert str(tmp_path) not in repr(state["callbacks"])  # nothing in it says where it lay
+
+
+@pytest.mark.parametrize(
+    ("keeping", "aucs", "best_epoch"),
+    [
+        (("all", "best"), [0.6, 0.5, 0.9, 0.55, 0.7], 2),
+        (("all", "best"), [0.6, 0.9, 0.7], 1),
+        (("best", "all", "best"), [0.6, 0.5, 0.55, 0.58, 0.9, 0.7], 4),
+    ],
+)
+def test_a_run_that_keeps_other_checkpoints_than_before_keeps_the_best(
+    keeping: tuple[str, ...],
+    aucs: list[float],
+    best_epoch: int,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def scored(self: GazeGuided, batch: Batch, step: int) -> None:
+        self.log("validate/auc", aucs[self.current_epoch], on_epoch=True)
+
+    monkeypatch.setattr(GazeGuided, "validation_step", scored)
+    out = tmp_path / "run"
+    for place, kept in enumerate(keeping):
+        epochs = 2 * (place + 1) if place + 1 < len(keeping) else len(aucs)
+        trainer = {**TINY["trainer"], "max_epochs": epochs, "keep_checkpoints": kept}
+        config = settings.resolve("no_decoder", data=str(store.path), **{**TINY, "trainer": trainer})
+        train(config, out, resume=place > 0, predictions=False)
+    last = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
+    (best,) = (state for state in last["callbacks"].values() if state.get("monitor"))
+    assert float(best["best_model_score"]) == pytest.approx(0.9)
+    chosen = torch.load(out / "checkpoints" / best["best_model_path"], weights_only=True)
+    assert chosen["epoch"] == best_epoch
 
 
 @pytest.mark.parametrize("how", ["absolute", "local://", "file://", "..", "a link"])

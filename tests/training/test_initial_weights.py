@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 import radgaze as rg
+from radgaze.errors import UserError
 from radgaze.models import ModelConfig, create
 from radgaze.models.input_scale import scale_in
 from radgaze.models.scale import Scale
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.store.store import Store
+from radgaze.training.train import train
 from tests.training.conftest import TINY
 
 ENCODER = TINY["model"]["encoder"]
@@ -63,6 +65,28 @@ def test_a_run_from_weights_of_a_hub(store: Store, weights: Path, tmp_path: Path
     again = rg.train(configured(store, model, epochs=2), run.path, resume=True)
     assert scale_in(again.model()) == expected
     assert json.loads((run.path / "initial_weights.json").read_text()) == record
+
+
+@pytest.mark.parametrize(
+    ("model", "changed"),
+    [
+        ({"normalisation": "imagenet"}, {"normalisation": "none"}),
+        ({"normalisation": "none", "channels": 1}, {"normalisation": "none", "channels": 3}),
+        (
+            {"normalisation": "given", "mean": [0.2], "std": [0.5]},
+            {"normalisation": "given", "mean": [0.3], "std": [0.5]},
+        ),
+        ({"channels": 3}, {"channels": 1}),
+        ({}, {"channels": 1}),
+    ],
+)
+def test_a_run_goes_on_with_the_very_input_that_it_was_given_and_with_no_other(
+    model: dict[str, Any], changed: dict[str, Any], store: Store, tmp_path: Path
+) -> None:
+    run = train(configured(store, model, epochs=1), tmp_path / "run", predictions=False)
+    train(configured(store, model, epochs=1), run.path, resume=True, predictions=False)
+    with pytest.raises(UserError, match=r"the run began with `model\."):
+        train(configured(store, changed, epochs=1), run.path, resume=True, predictions=False)
 
 
 def configured(store: Store, model: dict[str, Any], *, epochs: int) -> Config:

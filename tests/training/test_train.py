@@ -15,16 +15,20 @@ from torch import Tensor
 from radgaze import models
 from radgaze.cli import main
 from radgaze.errors import Stopped, UserError
-from radgaze.evaluation import results
+from radgaze.evaluation import EvaluationOptions, evaluate, results
 from radgaze.objectives import triangle
 from radgaze.objectives.config import ObjectiveConfig
 from radgaze.objectives.distance import check
 from radgaze.objectives.step import ForwardPass, Maps
 from radgaze.objectives.triangle import Shares
 from radgaze.options import FieldError
+from radgaze.reporting.description import StoreFacts, facts
+from radgaze.runs import resumed
+from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
+from radgaze.training import fitting
 from radgaze.training.checks import check_selection
 from radgaze.training.module import GazeGuided, NonFiniteLossError
 from radgaze.training.run_folder import EVALUATED, FILES
@@ -80,6 +84,50 @@ def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_b
     assert resumed.history()["epoch"].to_list() == [0, 1, 2]
 
 
+def test_a_run_that_is_extended_says_that_its_settings_alone_do_not_give_it(
+    config: Configure, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = train(config("no_decoder", trainer={"max_epochs": 1}), tmp_path / "run", predictions=False)
+    assert resumed.read(run.path) is None
+    capfd.readouterr()
+    run = train(config("no_decoder", trainer={"max_epochs": 2}), run.path, resume=True)
+    words = "trainer.max_epochs=1, from epoch 2 on trainer.max_epochs=2"
+    assert f"this run has {words}." in " ".join(capfd.readouterr().err.split())
+    evaluated = evaluate(run, EvaluationOptions(device="cpu", resamples=20))
+    assert ("Resumed with other settings", words) in facts(run, evaluated, StoreFacts())
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 4), (4, 8)])
+def test_a_run_that_goes_on_with_other_steps_in_an_epoch_keeps_its_schedules(
+    before: int, after: int, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another number of devices, where the batches of all of them together have another size."""
+
+    def wanted(cases: int) -> Config:
+        optimisation = {"batch_size": cases, "warmup_epochs": 0}
+        return config("no_decoder", optimisation=optimisation, trainer={"max_epochs": 4})
+
+    whole = train(wanted(after), tmp_path / "whole", predictions=False).history()
+
+    step, done = GazeGuided.training_step, []
+
+    def interrupted(self: GazeGuided, batch: Batch, index: int) -> Tensor:
+        if (self.current_epoch, self.config.optimisation.batch_size) == (2, before):
+            raise KeyboardInterrupt
+        done.append(self._progress())
+        return step(self, batch, index)
+
+    monkeypatch.setattr(GazeGuided, "training_step", interrupted)
+    with pytest.raises(Stopped):
+        train(wanted(before), tmp_path / "run", predictions=False)
+    monkeypatch.setattr(fitting, "check_unchanged", lambda *_: None)
+    done.clear()
+    history = train(wanted(after), tmp_path / "run", resume=True, predictions=False).history()
+    assert history["learning_rate"].to_list() == pytest.approx(whole["learning_rate"].to_list())
+    steps = 20 // after * 4
+    assert done == pytest.approx([place / steps for place in range(steps // 2, steps)])
+
+
 def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed(
     config: Configure, tmp_path: Path
 ) -> None:
@@ -96,6 +144,20 @@ def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed
     resumed = train(still, run.path, resume=True)
     assert resumed.history().equals(before)
     assert predictions(resumed) == wanted
+
+
+def test_a_run_that_is_resumed_has_the_patience_that_it_is_given(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        GazeGuided, "validation_step", lambda self, batch, step: self.log("validate/auc", 0.5, on_epoch=True)
+    )
+    out = tmp_path / "run"
+    for patience, max_epochs, epochs in ((1, 9, 2), (3, 9, 4), (9, 6, 6)):
+        wanted = config("no_decoder", trainer={"max_epochs": max_epochs, "patience": patience})
+        run = train(wanted, out, resume=out.exists(), predictions=False)
+        assert run.history().height == epochs
+        assert (f"for {patience} epochs the AUC" in capfd.readouterr().err) == (epochs < max_epochs)
 
 
 def test_the_weights_kept_are_those_of_the_best_validation_auc(config: Configure, tmp_path: Path) -> None:
@@ -301,6 +363,40 @@ def test_what_was_measured_on_weights_that_a_resumed_training_replaced_is_droppe
         (run.path / name).exists()
         for name in ("metrics.json", "selective.json", "reliance.parquet", "report.html")
     )
+
+
+def test_a_resumed_training_that_is_stopped_leaves_no_predictions_of_other_weights(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(config("no_decoder", trainer={"max_epochs": 1}), tmp_path / "run")
+    kept = run.weights.read_bytes()
+    step = GazeGuided.training_step
+
+    def interrupted(self: GazeGuided, batch: Batch, index: int) -> Tensor:
+        if self.current_epoch == 6:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    monkeypatch.setattr(GazeGuided, "training_step", interrupted)
+    with pytest.raises(Stopped):
+        train(config("no_decoder", trainer={"max_epochs": 8}), run.path, resume=True)
+    assert run.weights.read_bytes() != kept
+    with pytest.raises(UserError, match="not finished"):
+        Run.open(run.path).predictions()
+
+
+def test_what_was_measured_is_dropped_before_the_weights_are_replaced(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(config("no_decoder", trainer={"max_epochs": 1}), tmp_path / "run")
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit("killed")
+
+    monkeypatch.setattr(models, "save", killed)
+    with pytest.raises(SystemExit):
+        train(config("no_decoder", trainer={"max_epochs": 6}), run.path, resume=True)
+    assert not (run.path / "predictions.parquet").exists()
 
 
 def test_all_that_evaluating_writes_belongs_to_the_weights() -> None:

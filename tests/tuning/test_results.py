@@ -9,7 +9,10 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
+import yaml
 
+from radgaze.runs import settings
+from radgaze.runs.run_store import open_store
 from radgaze.tuning import figures
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.results import importances
@@ -42,6 +45,26 @@ def test_the_table_holds_every_trial_and_what_was_drawn(
     assert f"of trial {study.best_trial.number}" in page
     assert page.count("data:image/png") == 2
     assert f"<h1>out: settings of {wanted.config.experiment}" in page
+
+
+@pytest.mark.parametrize("split", [{"kind": "stratified"}, {"kind": "folds", "folds": 3, "seed": None}])
+def test_a_run_with_the_best_settings_has_the_split_of_the_search(
+    split: dict[str, object], search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
+    wanted = search(seed=7, split=split)
+    tune(wanted, tmp_path / "out", TuneOptions(trials=1, seed=7), runner=formula)
+    best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
+    final = settings.resolve("set3_guided", data=wanted.config.data, **best)
+    assert final.seed == 42
+    splits = [open_store(config).cases.select("case_id", "split") for config in (wanted.config, final)]
+    assert splits[0].equals(splits[1])
+
+
+def test_the_best_settings_leave_the_split_of_a_store_as_it_is(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
+    tune(search(seed=7), tmp_path / "out", TuneOptions(trials=1, seed=7), runner=formula)
+    assert "split" not in yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
 
 
 def test_importances_are_the_shares_of_variance_of_a_known_function() -> None:

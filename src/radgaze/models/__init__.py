@@ -9,9 +9,20 @@ if TYPE_CHECKING:
     from radgaze.models.architectures import create, forward, inputs, scoring
     from radgaze.models.config import ModelConfig
     from radgaze.models.output import Output
-    from radgaze.models.saved import load, load_classes, save
+    from radgaze.models.saved import is_saved, load, load_classes, save
 
-__all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "load_classes", "save", "scoring"]
+__all__ = [
+    "ModelConfig",
+    "Output",
+    "create",
+    "forward",
+    "inputs",
+    "is_saved",
+    "load",
+    "load_classes",
+    "save",
+    "scoring",
+]
 
 _MODULES = {
     "ModelConfig": "config",
@@ -19,6 +30,7 @@ _MODULES = {
     "create": "architectures",
     "forward": "architectures",
     "inputs": "architectures",
+    "is_saved": "saved",
     "load": "saved",
     "load_classes": "saved",
     "save": "saved",

@@ -67,7 +67,7 @@ class ClassifierWithGaze(nn.Module):
         super().__init__()
         self.planes, self.encoder = unet.planes, unet.network.encoder
         self.head = unet.network.classification_head
-        self.train(unet.training)
+        self.training = unet.training  # not `train`, which would set the parts that they share
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return images and gaze maps, both (B, 1, H, W), for `forward`; or images alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -42,6 +43,19 @@ def save(
     about = {"software": f"radgaze {__version__}", "classes": list(classes), "size": size}
     about["model"] = to_dict(with_input_of(config, model))
     write_text(json.dumps(about, indent=2) + "\n", folder / "config.json")
+
+
+def is_saved(model: nn.Module, folder: Path) -> bool:
+    """Whether a folder that `save` wrote holds the weights that a model has now."""
+    weights = folder / "model.safetensors"
+    try:
+        saved = load_file(weights) if weights.is_file() else {}
+    except (SafetensorError, OSError):
+        return False
+    tensors = _apart(model)
+    return saved.keys() == tensors.keys() and all(
+        saved[name].dtype == each.dtype and torch.equal(saved[name], each) for name, each in tensors.items()
+    )
 
 
 def load(folder: Path, *, given: object = None) -> tuple[nn.Module, tuple[str, ...]]:

@@ -71,7 +71,7 @@ class Classifier(nn.Module):
         nn.Module.__init__(classifier)
         classifier.grey, classifier.encoder = unet.grey, unet.network.encoder
         classifier.head = unet.network.classification_head
-        classifier.train(unet.training)
+        classifier.training = unet.training  # not `train`, which would set the parts that they share
         return classifier
 
     def forward(self, images: Tensor) -> Output:

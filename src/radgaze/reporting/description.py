@@ -20,7 +20,7 @@ from radgaze.objectives.terms.edge import in_words
 from radgaze.reporting.attention import Attention, attention_of, told_of
 from radgaze.reporting.pretraining import input_words
 from radgaze.reporting.wording import count, listed, number
-from radgaze.runs import dates
+from radgaze.runs import dates, resumed
 from radgaze.runs.controls import WORDS
 from radgaze.runs.history import best_epoch
 from radgaze.runs.origin import StoreChangedError
@@ -149,7 +149,7 @@ def vote_words(vote: Vote) -> str:
 def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple[str, str]]:
     """Return name and value of each setting that identifies the run."""
     config, settings = run.config, results.settings
-    history = run.history()
+    history, stages = run.history(), resumed.read(run.path)
     edges = [
         f"{edge.label} {weight_words(weighted)} ({weighted.distance})"
         for edge, weighted in config.objective.edges.items()
@@ -168,6 +168,7 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
         ("Best epoch", _best_epoch(history, config.selection)),
+        ("Resumed with other settings", None if stages is None else stages.words),
         ("Trained on", _days_of_training(run)),
         ("Evaluated on", dates.read(run.path).evaluated),
         ("Seeds" if run.vote else "Seed", _seeds(run)),

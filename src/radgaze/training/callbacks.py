@@ -143,7 +143,15 @@ class Begun(L.Callback):
 
 
 class Patience(EarlyStopping):
-    """Early stopping that checkpoints preserve: a run that it stopped trains no further epoch if resumed."""
+    """Early stopping that checkpoints preserve: a run that it stopped trains no further epoch if resumed.
+
+    The patience is that of the configuration, which may be another one than before.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        super().load_state_dict({**state_dict, "patience": self.patience})
+        if self.wait_count < self.patience:
+            self.stopped_epoch = 0
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if self.wait_count >= self.patience:  # as the checkpoint has it

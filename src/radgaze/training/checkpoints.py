@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -46,10 +47,14 @@ class Checkpoints(CheckpointIO):
 
     Args:
         run: Folder of the run.
+        every: Whether the run keeps the checkpoints of all epochs, not of the best alone.
+
+    Attributes:
+        epochs: Number of epochs that are done in the checkpoint which `newest` found.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    def __init__(self, run: Path, *, every: bool = False) -> None:
+        self.run, self.every, self.epochs = run, every, 0
         self.folder = (run / FOLDER).resolve()
         self._read: dict[Path, dict[str, object]] = {}
 
@@ -72,12 +77,12 @@ class Checkpoints(CheckpointIO):
             except Foreign as error:
                 broken.append(f"{FOLDER}/{path.name} {error}")
                 continue
-            self._read = {path: checkpoint}
+            self._read, self.epochs = {path: checkpoint}, _count(checkpoint["epoch"]) + 1
             if path.name != LAST and tell:
                 why = broken[0] if broken else f"{FOLDER}/{LAST} is missing"
                 note(
                     f"{self.run}: {why}; going on from {path.name}, the one before it, after epoch "
-                    f"{_count(checkpoint['epoch']) + 1}"
+                    f"{self.epochs}"
                 )
             return path
         raise UserError(f"{self.run} cannot be resumed: {'; '.join(broken)}; train again")
@@ -201,7 +206,17 @@ class Checkpoints(CheckpointIO):
         for path in best:
             if not Path(path).is_file():
                 raise Foreign(f"counts on {FOLDER}/{Path(path).name}, which is missing")
-        return {**state, "dirpath": str(self.folder), **paths, "best_k_models": best}
+        state = {**state, "dirpath": str(self.folder), **paths, "best_k_models": best}
+        if len(best) > 1 and not self.every:
+            # Of a run that kept all. Lightning would have the next epoch replace the worst of them, and then
+            # each the one before it, whatever their scores.
+            only = paths["best_model_path"]
+            state |= {
+                "best_k_models": {only: best[only]},
+                "kth_best_model_path": only,
+                "kth_value": best[only],
+            }
+        return state
 
     def _named(self, path: object) -> str:
         """The path in this folder of a file that a checkpoint names; only the name counts."""
@@ -211,6 +226,23 @@ class Checkpoints(CheckpointIO):
         if not NAMES.fullmatch(name):
             raise Foreign(f"names a file that is no checkpoint of the run ({str(path)[:80]!r})")
         return str(self.folder / name)
+
+
+def count_as(checkpoint: dict[str, Any], steps: int, *, rate_by_steps: bool) -> None:
+    """Change the number of steps that a checkpoint says are done; the number of epochs stays.
+
+    Args:
+        checkpoint: The entries of a checkpoint, as Lightning is about to restore them.
+        steps: The number of steps.
+        rate_by_steps: Whether the schedule of the learning rate goes by steps, not by epochs.
+    """
+    checkpoint["global_step"] = steps
+    loop = checkpoint["loops"]["fit_loop"]
+    progress = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+    progress["total"] = {"ready": steps, "completed": steps}
+    loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps  # by which loggers count
+    for schedule in checkpoint["lr_schedulers"] if rate_by_steps else ():
+        schedule.update(last_epoch=steps, _step_count=steps + 1)
 
 
 def _loaded(path: Path) -> State:

@@ -37,7 +37,10 @@ _SOURCES = {
 }
 
 CHANGEABLE = ("data", "trainer.", "input.cache", "model.weights_dir", "model.pretraining_ids")
-"""Fields that may have another value when a run is resumed: they do not change what is learned."""
+"""Fields that may have another value when a run is resumed.
+
+Those of `runs.resumed.FIELDS` change what is learned from then on, which is recorded; the others do not.
+"""
 
 OBJECT = "model.given"
 """Field of a network that was given as an object; files do not have it."""
@@ -67,7 +70,7 @@ def check_unchanged(before: Config, config: Config) -> None:
     """Check that a run is resumed with the configuration with which it began, except for `CHANGEABLE`.
 
     Raises:
-        UserError: A field that changes what is learned has another value.
+        UserError: Another field has another value.
     """
     old, new = (experiments.flat(asdict(each)) for each in (before, config))  # those that files omit, too
     changed = [

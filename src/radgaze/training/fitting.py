@@ -22,12 +22,11 @@ from radgaze.errors import Stopped, UserError, call
 from radgaze.models import lora
 from radgaze.models.config import given_of
 from radgaze.options import FieldError
-from radgaze.runs import dates, initial_weights, origin, settings
+from radgaze.runs import dates, initial_weights, origin, resumed, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
-from radgaze.store.digest import file_digest
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
 from radgaze.training import fine_tuning, run_folder
@@ -67,7 +66,7 @@ def fit(
     config, found_input = with_found_input(with_found_parts(config, store), out if resume else None)
     check(config, store)
     config = _with_classification(config, store)
-    checkpoints = Checkpoints(out)
+    checkpoints = Checkpoints(out, every=config.trainer.keep_checkpoints == "all")
     best = best_checkpoint(config, checkpoints.folder)
     training = Begun()
     trainer = make_trainer(config, out, checkpoints, best, [*callbacks, training])
@@ -91,9 +90,7 @@ def fit(
     notices = _checked_cases(config, data)
     check_network(model, config, data.validation_cases)
     if trainer.is_global_zero:
-        run_folder.make(out, resume=resume)  # after all checks: it may replace a run
-        settings.write(config, out / "config.yaml")
-        origin.write(store, out)
+        _begin(config, store, out, checkpoints.epochs if resume else None)  # after all checks
         if found_input is not None:
             initial_weights.write(training_from(config, model, found_input), out)
         _tell_of_data(config, data, notices, trainer.world_size)
@@ -118,12 +115,31 @@ def fit(
 def _keep(model: nn.Module, config: Config, store: Store, out: Path) -> None:
     """Write the trained model, and the day of its training; drop what was measured on other weights."""
     lora.merge(model)
-    weights = Run(out, config).weights
-    before = file_digest(weights) if weights.is_file() else None
+    if not models.is_saved(model, out / "model"):
+        run_folder.drop_measured(out)  # first: a process that is killed in between leaves nothing stale
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
-    if before is not None and file_digest(weights) != before:
-        run_folder.drop_evaluation(out)
     dates.note(out, "trained")
+
+
+def _begin(config: Config, store: Store, out: Path, epochs: int | None) -> None:
+    """Make the folder of a run, and write its settings; those that a resumed run goes on with are noted.
+
+    Args:
+        config: Configuration of the run.
+        store: Store of the run.
+        out: Folder of the run, which may hold another run that this one replaces.
+        epochs: Number of epochs that are done of a run that is resumed; else None.
+    """
+    run_folder.make(out, resume=epochs is not None)
+    file = out / "config.yaml"
+    stages = None if epochs is None else resumed.note(out, epochs, settings.read(file), config)
+    if stages is not None:
+        note(
+            f"Note: this run has {stages.words}. One training with the settings of {file} may give another "
+            f"result; {resumed.FILE} beside it says so"
+        )
+    settings.write(config, file)
+    origin.write(store, out)
 
 
 def is_first() -> bool:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
+from radgaze.models.config import ModelConfig
 from radgaze.models.encoder_input import StatedInput, input_of, with_input
+from radgaze.models.scale import IMAGENET
 from radgaze.models.weights import taken_by
 from radgaze.runs import settings
 from radgaze.runs.config import Config
@@ -32,13 +34,26 @@ def with_found_input(config: Config, resumed: Path | None) -> tuple[Config, Stat
     if model.has_own_encoder:
         return config, None
     if resumed is not None:
-        if model.normalisation != "auto":
-            return config, None
-        before = settings.read(resumed / "config.yaml").model
-        names = ("normalisation", "channels", "mean", "std", "input_range")
-        return replace(config, model=replace(model, **{name: getattr(before, name) for name in names})), None
+        return replace(config, model=_as_before(model, settings.read(resumed / "config.yaml").model)), None
     stated = input_of(model)
     return replace(config, model=with_input(model, stated.scale)), stated
+
+
+def _as_before(model: ModelConfig, before: ModelConfig) -> ModelConfig:
+    """Complete the settings of a resumed run's input; what differs from the run's own settings stays."""
+    if model.normalisation != "auto":
+        return with_input(model, input_of(model).scale)
+    completed = replace(
+        model,
+        normalisation=before.normalisation,
+        channels=before.channels,
+        mean=before.mean,
+        std=before.std,
+        input_range=before.input_range,
+    )
+    if model.channels in (None, before.channels or IMAGENET.channels):
+        return completed
+    return replace(completed, channels=model.channels)
 
 
 def initial_weights(config: Config, model: nn.Module, stated: StatedInput) -> InitialWeights:

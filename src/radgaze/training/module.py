@@ -30,6 +30,7 @@ from radgaze.objectives.triangle import ALONE, Shares, classification, probabili
 from radgaze.runs.config import Config, OptimisationConfig
 from radgaze.runs.training_images import TrainingImage
 from radgaze.store.batch import Batch
+from radgaze.training.checkpoints import count_as
 from radgaze.training.counterfactual import change
 from radgaze.training.factors import Factors
 from radgaze.training.optimiser import groups
@@ -147,6 +148,11 @@ class GazeGuided(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.factors.restore(checkpoint.get("factors", {}))
+        # Another number of devices makes another number of steps of an epoch. Schedules go by the steps done.
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
+        steps = (checkpoint["epoch"] + 1) * len(data.train_dataloader())
+        if steps != checkpoint["global_step"]:
+            count_as(checkpoint, steps, rate_by_steps=self.config.optimisation.schedule == "cosine")
 
     def _terms(self, batch: Batch, shares: Shares) -> tuple[dict[str, Tensor], Maps]:
         """The terms of the loss, and the maps that they were computed from."""

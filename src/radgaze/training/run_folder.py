@@ -8,7 +8,16 @@ from pathlib import Path
 from radgaze.console import note
 from radgaze.errors import UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
-from radgaze.runs import dates, initial_weights, origin, settings, training_images, vote, without_gaze
+from radgaze.runs import (
+    dates,
+    initial_weights,
+    origin,
+    resumed,
+    settings,
+    training_images,
+    vote,
+    without_gaze,
+)
 from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.run import PREDICTIONS
 from radgaze.training.checkpoint_files import FOLDER, LAST, resumable
@@ -24,7 +33,7 @@ EVALUATED = {
 FILES = {
     *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", PREDICTIONS),
     *("tensorboard", "csv", "mlruns", "wandb"),
-    *(dates.FILE, initial_weights.FILE),
+    *(dates.FILE, initial_weights.FILE, resumed.FILE),
     *EVALUATED,
     training_images.FILE,
 }
@@ -75,9 +84,9 @@ def check_new(out: Path, overwrite: bool) -> None:
             )
 
 
-def drop_evaluation(out: Path) -> None:
-    """Remove what was measured on weights that a resumed training has replaced."""
-    for name in sorted(EVALUATED):
+def drop_measured(out: Path) -> None:
+    """Remove the predictions, and what was measured on them, of weights that a resumed training replaces."""
+    for name in (PREDICTIONS, *sorted(EVALUATED)):
         _remove(out / name)
 
 

@@ -107,6 +107,10 @@ def _row(trial: FrozenTrial, search: Search) -> dict[str, object]:
 def _best_yaml(trial: FrozenTrial, search: Search, out: Path, note: str) -> str:
     config = search.config
     fields = experiments.merge(search.given, overrides(trial.params, config))
+    if config.split.kind in ("stratified", "folds"):
+        # Whatever its own seed, a run with the best settings tests on no case that the search learned from.
+        seed = config.seed if config.split.seed is None else config.split.seed
+        fields = experiments.merge(fields, {"split": {"seed": seed}})
     return (
         f"# Trial {trial.number}: validation AUC {trial.value:.4f}, too high to report: the highest of many\n"
         f"{f'# {note}' if note else '#'}\n"
