@@ -79,8 +79,8 @@ def _in_table(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
         note(f"{path.name} has no records: there are no masks in it")
     label = pl.lit(UNNAMED)
     if "name" in columns:
-        name = pl.col(columns["name"])
-        label = pl.when(~is_missing(name)).then(name).fill_null(UNNAMED)
+        given = pl.col(columns["name"])
+        label = pl.when(~is_missing(given)).then(given).fill_null(UNNAMED)
     files = pl.Series([file_of(path.parent, file) for file in table[columns["file"]]], dtype=pl.String)
     return table.select(key=pl.col(columns["case"]), label=label, file=files)
 
