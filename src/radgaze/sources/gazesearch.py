@@ -264,7 +264,10 @@ def _placed(searches: pl.DataFrame, cases: pl.DataFrame) -> pl.DataFrame:
 
 
 _TEXTS = ("name", "subject", "task", "condition", "split")
-_SEARCH = {**dict.fromkeys(_TEXTS, pl.String), **dict.fromkeys(("X", "Y", "T"), pl.List(pl.Float64))}
+_SEARCH: dict[str, pl.DataType | type[pl.DataType]] = {
+    **dict.fromkeys(_TEXTS, pl.String),
+    **dict.fromkeys(("X", "Y", "T"), pl.List(pl.Float64)),
+}
 _GREATEST = sys.float_info.max
 
 SOURCE = Source(
