@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import imagecodecs
 import polars as pl
@@ -186,6 +188,16 @@ def test_columns_of_one_name_matter_only_where_they_are_wanted(tmp_path: Path) -
     assert read_columns(path, ["a"], archive="it").rows() == [("1", 2)]
 
 
+def test_a_record_of_blanks_is_none_however_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text('a,b,c\n1,2,3\n,,\n"","",""\n" ",\t,\u200b\n,,x\n4,,\n', encoding="utf-8")
+    assert read_columns(path, ["a", "b"], archive="it").rows() == [
+        ("1", "2", 2),
+        (None, None, 6),
+        ("4", None, 7),
+    ]
+
+
 def test_lines_that_end_as_on_old_macintoshes_are_lines(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(b"image,patient,note\r0,a,b\r1,c,d\r")
@@ -231,3 +243,11 @@ def test_whole_numbers_and_nan_of_a_parquet_file_are_what_they_were_before_one_w
     read = read_columns(path, ["a", "b"], archive="it")
     assert read["a"].to_list() == ["1", None, "2.5", "1e+20"]
     assert read["b"].to_list() == ["7", "8", "9", "10"]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_durations_of_a_parquet_file_are_seconds(tmp_path: Path, unit: Literal["ms", "us", "ns"]) -> None:
+    path = tmp_path / "f.parquet"
+    spans = [timedelta(seconds=2), timedelta(milliseconds=250), None]
+    pl.DataFrame({"a": ["x", "y", "z"], "b": pl.Series(spans, dtype=pl.Duration(unit))}).write_parquet(path)
+    assert read_columns(path, ["a", "b"], archive="it")["b"].to_list() == ["2", "0.25", None]

@@ -30,6 +30,7 @@ from tests.sources.trees import (
     STRANGER,
     TWIN,
     UNREAD,
+    write_csv,
     write_tree,
 )
 from tests.stores import prepare
@@ -96,6 +97,17 @@ def test_boxes_have_their_sides_in_our_order(made: Tree) -> None:
         (SEEN, "right lung", 1, 2, 30, 40),
         (TWIN, "left lung", 5, 7, 60, 80),
     ]
+
+
+def test_a_record_with_a_class_goes_before_one_of_the_same_image_without(tree: Tree) -> None:
+    path = tree[0] / "master_sheet.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    rows.append(next(row for row in rows if row["dicom_id"] == BLANK) | {"Normal": "1"})
+    write_csv(path, list(rows[0]), [dict[str, object](row) for row in rows])
+    cohort = egd.read(EgdOptions(*tree))
+    assert BLANK in cohort.cases["case_id"].to_list()
+    assert cohort.rejections.filter(case_id=BLANK)["reason"].to_list() == ["duplicate_case"]
 
 
 def test_boxes_off_their_image_or_of_no_image_are_rejected(tree: Tree) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -152,6 +153,22 @@ def test_settings_that_nothing_uses_are_told() -> None:
     with pytest.raises(UserError, match="`split` and `split_file` are two splits"):
         EgdOptions("e", "m", split="stratified", split_file="list.csv")
     EgdOptions("e", "m", filter="idt", dispersion=1, align_keep="class")
+
+
+def test_a_sample_without_a_time_is_left_out_and_its_reading_kept(
+    made: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = (made[0] / "eye_gaze.csv").read_text().splitlines()
+    at = header.split(",").index("Time (in secs)")
+    shutil.copytree(made[0], tmp_path / "egd", ignore=shutil.ignore_patterns("audio_*"))
+    for k, time in ((5, ""), (6, "inf")):
+        cells = rows[k].split(",")
+        rows[k] = ",".join([*cells[:at], time, *cells[at + 1 :]])
+    (tmp_path / "egd" / "eye_gaze.csv").write_text("\n".join([header, *rows, ""]))
+    whole = egd.read(EgdOptions(*made, gaze="samples"))
+    cohort = egd.read(EgdOptions(tmp_path / "egd", made[1], gaze="samples"))
+    assert cohort.readings["reading_id"].equals(whole.readings["reading_id"])
+    assert f"2 of {len(rows):,} samples have no time" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_is_wrong_with_the_samples_is_told(made: Tree, tmp_path: Path) -> None:

@@ -100,6 +100,15 @@ def test_patients_are_kept_apart_where_they_are_known(made: Tree, tmp_path: Path
         gazesearch.read(GazeSearchOptions(*made, patients=table))
 
 
+def test_a_list_without_a_fixation_has_no_gaze(made: Tree) -> None:
+    path, images = made
+    path.write_text(json.dumps([search("a", "Edema", [], [], [], "train")]))
+    cohort = gazesearch.read(GazeSearchOptions(path, images))
+    assert cohort.cases.height == 1
+    assert cohort.readings.is_empty()
+    assert cohort.fixations.collect().is_empty()
+
+
 def test_it_becomes_a_store(made: Tree, tmp_path: Path) -> None:
     store = prepare(gazesearch.read(GazeSearchOptions(*made)), tmp_path / "store", size=64, workers=1)
     assert store.cases.height == 3
@@ -110,6 +119,8 @@ def test_it_becomes_a_store(made: Tree, tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"X": [1]}, "scan path 1: X, Y and T are not as long"),
+        ({"length": [2]}, r"X, Y and T are not as long as its length says, \[2\]"),
+        ({"X": [1, 10**400]}, "lists of numbers"),
         ({"T": [0.1, -1]}, "a duration in T is below 0"),
         ({"Y": ["1", 2]}, "lists of numbers"),
         ({"task": None}, "it has no task"),

@@ -29,7 +29,7 @@ def written(seed: int, records: int) -> tuple[bytes, list[tuple[str | int | None
     for _ in range(records):
         values = [draw.choice(PIECES) for _ in range(3)] if draw.random() < 0.9 else []
         rows.writerow(values)
-        if any(values):
+        if any(value.strip() for value in values):
             held.append((*(value.strip() or None for value in values), line))
         line += 1 + sum(value.count("\n") for value in values)
     return draw.choice([b"", b"\xef\xbb\xbf"]) + text.getvalue().encode(), held

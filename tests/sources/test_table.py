@@ -276,6 +276,18 @@ def test_a_repeated_record_is_rejected_once(folder: Path) -> None:
     assert tally(rewritten(folder, text)) == {"duplicate_case": 1}
 
 
+def test_a_record_with_a_label_goes_before_one_of_the_same_case_without(folder: Path) -> None:
+    text = "image,patient,label\na.png,1,\na.png,1,x\na.png,1,x\nc.png,2,\nc.png,2,\nd.png,3,y\n"
+    cohort = rewritten(folder, text)
+    assert cohort.cases["case_id"].to_list() == ["a", "d"]
+    assert cohort.rejections.select("reason", "case_id", "detail").rows() == [
+        ("duplicate_case", "a", "2 repeats 3"),
+        ("duplicate_case", "a", "4 repeats 3"),
+        ("no_label", "c", "record 5"),
+        ("duplicate_case", "c", "6 repeats 5"),
+    ]
+
+
 def test_it_becomes_a_store_without_reader_or_path(folder: Path, tmp_path: Path) -> None:
     cohort = read(folder, fixations=folder / "fixations.csv", boxes=folder / "boxes.csv")
     store = prepare(cohort, tmp_path / "store", size=60, workers=1)
@@ -403,7 +415,7 @@ def test_masks_of_a_table_are_of_their_case_and_what_has_none_is_rejected(
     for name in ("one", "two", "three"):
         save_mask(folder / "masks" / f"{name}.png")
     (folder / "masks" / "list.csv").write_text(
-        "image,mask_path,finding\nsub/b.png,one.png,opacity\nc,two.png,\na.png,gone.png,opacity\n"
+        "image,mask_path,finding\nsub/b.png,one.png,opacity\nc,two.png,N/A\na.png,gone.png,opacity\n"
         "e.png,three.png,opacity\nz.png,three.png,opacity\nb,three.png,Sick\n"
     )
     cohort = read(folder, masks=folder / "masks" / "list.csv")

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from radgaze.cli import main
 from radgaze.errors import UserError
+from radgaze.store.partial import partial_of
 from radgaze.store.pasting import paste
 from radgaze.store.pasting_options import PasteOptions
 from radgaze.store.store import Store
@@ -133,6 +134,18 @@ def test_a_file_that_is_no_picture_a_full_folder_and_a_store_with_twins_are_told
     twinned = prepare(with_twins(make_cohort(images), images), tmp_path / "twins", size=SIZE, workers=1)
     with pytest.raises(UserError, match="has twins already"):
         pasted(twinned, tmp_path / "out", ("CHF=A",))
+
+
+def test_an_unfinished_preparation_is_told_and_left_as_it_is(store: Store, tmp_path: Path) -> None:
+    begun = partial_of(tmp_path / "out", 3, SIZE)
+    parameters = store.manifest["parameters"]
+    begun.begin({"content": "c", "file_sizes": "s", "file_times": "t", "parameters": parameters})
+    before = contents(begun.folder)
+    with pytest.raises(UserError, match=r"out\.partial holds an unfinished preparation"):
+        pasted(store, tmp_path / "out", ("CHF=CHF",))
+    after = contents(begun.folder)
+    assert before.items() <= after.items()
+    assert pasted(store, tmp_path / "other", ("CHF=CHF",)).twins.height
 
 
 def test_the_verb_writes_a_store_that_is_shown(

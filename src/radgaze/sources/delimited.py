@@ -66,9 +66,16 @@ def read_parts(path: Path, columns: Sequence[str], *, archive: str) -> Iterator[
                 f"{path} has no column {', '.join(missing)}; {archive} has it, "
                 f"this file has {len(table.columns)} columns: {_few(table.columns)}{_hint(table.columns)}"
             )
-        text = pl.col(columns).str.strip_chars(SPACE).replace("", None)
-        filled = table.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
-        yield table.select(text).with_columns(lines).filter(filled)
+        read = table.select(pl.col(columns).str.strip_chars(SPACE).replace("", None))
+        yield read.with_columns(lines).filter(_filled(read, table))
+
+
+def _filled(read: pl.DataFrame, table: pl.DataFrame) -> pl.Series:
+    """Whether each record has a value in any column; `read` has some of the columns, without blanks."""
+    filled = read.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+    if not filled.all():  # few records need all columns, which may be many
+        filled |= table.select(pl.any_horizontal(pl.all().str.strip_chars(SPACE) != "")).to_series()
+    return filled.fill_null(False)
 
 
 def numbers(table: pl.DataFrame, path: Path, columns: Sequence[str], *, blank: bool = False) -> pl.DataFrame:

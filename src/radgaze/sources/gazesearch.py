@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,8 @@ def _read_list(path: Path) -> pl.DataFrame:
     searches = read_json(path, lambda _: True, "give GazeSearch's list of scan paths")
     if not isinstance(searches, list) or not searches:
         raise UserError(f"{path} is no list of scan paths; GazeSearch's has 4,875")
-    return pl.DataFrame([_search(one, number, path) for number, one in enumerate(searches, 1)])
+    rows = [_search(one, number, path) for number, one in enumerate(searches, 1)]
+    return pl.DataFrame(rows, schema=_SEARCH)
 
 
 def _search(search: object, number: int, path: Path) -> dict[str, object]:
@@ -187,18 +189,18 @@ def _search(search: object, number: int, path: Path) -> dict[str, object]:
     lists = {name: search[name] for name in ("X", "Y", "T")}
     if not all(isinstance(values, list) and all(map(_is_number, values)) for values in lists.values()):
         raise UserError(f"{where}: X, Y and T must be lists of numbers")
-    if {len(values) for values in lists.values()} != {search["length"]}:
+    if any(len(values) != search["length"] for values in lists.values()):
         raise UserError(f"{where}: X, Y and T are not as long as its length says, {search['length']}")
     if any(seconds < 0 for seconds in lists["T"]):
         raise UserError(f"{where}: a duration in T is below 0")
     return {
-        **{name: str(search[name]) for name in ("name", "subject", "task", "condition", "split")},
+        **{name: str(search[name]) for name in _TEXTS},
         **{name: [float(value) for value in values] for name, values in lists.items()},
     }
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _GREATEST
 
 
 def _images(folder: Path) -> dict[str, str]:
@@ -260,6 +262,13 @@ def _placed(searches: pl.DataFrame, cases: pl.DataFrame) -> pl.DataFrame:
         on=on,
     )
 
+
+_TEXTS = ("name", "subject", "task", "condition", "split")
+_SEARCH: dict[str, pl.DataType | type[pl.DataType]] = {
+    **dict.fromkeys(_TEXTS, pl.String),
+    **dict.fromkeys(("X", "Y", "T"), pl.List(pl.Float64)),
+}
+_GREATEST = sys.float_info.max
 
 SOURCE = Source(
     GazeSearchOptions,

@@ -59,9 +59,7 @@ def _of_parquet(path: Path) -> Iterator[Part]:
     nested = [name for name, kind in schema.items() if kind.is_nested() or kind == pl.Binary]
     rows = table.select(pl.len()).collect().item()
     text = table.drop(nested).with_columns(
-        _as_text(name) if kind.is_float() else pl.col(name).cast(pl.String)
-        for name, kind in schema.items()
-        if name not in nested
+        _as_text(name, kind).alias(name) for name, kind in schema.items() if name not in nested
     )
     read = 0
     for part in slices(text, ROWS):
@@ -70,17 +68,24 @@ def _of_parquet(path: Path) -> Iterator[Part]:
         yield part, lines, read / max(rows, 1)
 
 
-def _as_text(name: str) -> pl.Expr:
-    """Integers without a decimal point, as columns with missing integers are floats; NaN becomes null."""
-    number = pl.col(name).cast(pl.Float64)
+def _as_text(name: str, kind: pl.DataType) -> pl.Expr:
+    """The text of a column; of durations, that of their seconds.
+
+    Whole numbers have no decimal point, as columns with missing integers are floats; NaN becomes null.
+    """
+    value = pl.col(name)
+    if isinstance(kind, pl.Duration):
+        value = value.dt.total_nanoseconds().cast(pl.Float64) / 1e9
+    elif not kind.is_float():
+        return value.cast(pl.String)
+    number = value.cast(pl.Float64)
     whole = (number == number.round()) & (number.abs() < 2**53)
     return (
         pl.when(number.is_nan())
         .then(None)
         .when(whole)
         .then(number.cast(pl.Int64, strict=False).cast(pl.String))
-        .otherwise(pl.col(name).cast(pl.String))
-        .alias(name)
+        .otherwise(value.cast(pl.String))
     )
 
 

@@ -244,11 +244,17 @@ def new_store(out: Path, images: int, size: int) -> Iterator[Path]:
         size: Side of their squares, in pixels.
 
     Raises:
-        UserError: Another process writes the same store, or the folder cannot be written to.
+        UserError: Another process writes the same store, a preparation of it is unfinished, or the folder
+            cannot be written to.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link
     aside = partial_of(out, images, size)
     with aside.locked():
+        if aside.plan() is not None:
+            raise UserError(
+                f"{aside.folder} holds an unfinished preparation of {out}; let the `radgaze prepare` of it "
+                "finish, remove it, or choose another `out`"
+            )
         shutil.rmtree(aside.store, ignore_errors=True)
         aside.store.mkdir(parents=True)
         try:

@@ -130,7 +130,8 @@ def read_gaze(folder: Path) -> pl.DataFrame:
 def read_samples(folder: Path) -> pl.DataFrame:
     """Read eye_gaze.csv, 1.5 million samples, in parts.
 
-    Positions are those of the best point of gaze (BPOG), which the tracker has not filtered.
+    Positions are those of the best point of gaze (BPOG), which the tracker has not filtered. Samples without
+    a time are left out, with a notice.
 
     Returns:
         Table in the order of the file: place (number of the row), session, media, case_id ("" where blank),
@@ -165,7 +166,11 @@ def read_samples(folder: Path) -> pl.DataFrame:
             )
         )
     _tell_empty(samples[0], path, "gaze")
-    return pl.concat(samples).with_row_index("place")
+    every = pl.concat(samples).with_row_index("place")
+    timed = every.filter(pl.col("time").is_finite())
+    if untimed := len(every) - len(timed):
+        note(f"{path.name}: {untimed:,} of {len(every):,} samples have no time, and are left out")
+    return timed
 
 
 def read_boxes(folder: Path) -> pl.DataFrame:

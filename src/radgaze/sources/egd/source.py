@@ -240,13 +240,16 @@ def _judged(sheet: pl.DataFrame, keep: set[str] | None, *, listed_split: bool) -
     """The sheet with the class of each record, or the reason (the first that applies) and detail of its
     rejection."""
     ones = pl.sum_horizontal((pl.col(name) == 1).fill_null(False).cast(pl.Int8) for name in CLASSES)
+    # The first record that has a label stands for the case.
+    labelled = pl.col(LINE).filter(ones == 1).first()
+    first = pl.coalesce(labelled, pl.col(LINE).first()).over("case_id")
     listed = pl.lit(True) if keep is None else pl.col("case_id").is_in(list(keep))
     exists = [path is not None and Path(path).is_file() for path in sheet["image"]]
     checks = (
         (
             "duplicate_case",
-            ~pl.col("case_id").is_first_distinct(),
-            pl.format("line {} repeats line {}", LINE, pl.col(LINE).first().over("case_id")),
+            pl.col(LINE) != first,
+            pl.format("line {} repeats line {}", LINE, first),
         ),
         (
             "no_label",

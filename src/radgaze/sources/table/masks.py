@@ -10,7 +10,7 @@ import polars as pl
 from radgaze.console import note, say
 from radgaze.errors import UserError
 from radgaze.sources.contents import NO_REGIONS
-from radgaze.sources.delimited import read_columns, tell_first
+from radgaze.sources.delimited import is_missing, read_columns, tell_first
 from radgaze.sources.keys import composed
 from radgaze.sources.table.columns import MASKS, chosen_columns, names_images
 from radgaze.sources.table.matching import Matcher, file_of, stem
@@ -77,7 +77,10 @@ def _in_table(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
         tell_first(table, path, columns[name], pl.col(columns[name]).is_null(), f"a {name} expected")
     if table.is_empty():
         note(f"{path.name} has no records: there are no masks in it")
-    label = pl.col(columns["name"]).fill_null(UNNAMED) if "name" in columns else pl.lit(UNNAMED)
+    label = pl.lit(UNNAMED)
+    if "name" in columns:
+        given = pl.col(columns["name"])
+        label = pl.when(~is_missing(given)).then(given).fill_null(UNNAMED)
     files = pl.Series([file_of(path.parent, file) for file in table[columns["file"]]], dtype=pl.String)
     return table.select(key=pl.col(columns["case"]), label=label, file=files)
 

@@ -127,13 +127,16 @@ def _first_kinds(sheet: pl.DataFrame, kinds: Sequence[pl.Expr]) -> pl.DataFrame:
         sheet.select("case_id", key=composed(key), kind=pl.lit(k, pl.UInt8)) for k, key in enumerate(kinds)
     ]
     # Sorting takes half the memory of grouping.
-    keys = pl.concat(of_kinds).unique().sort("key", "kind", "case_id")
-    follows = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in ("key", "kind"))
-    return (
-        keys.with_columns(other=pl.when(follows).then(pl.col("case_id").shift(-1)))
-        .filter(pl.col("key").ne_missing(pl.col("key").shift()))
-        .drop("kind")
+    keys = (
+        pl.concat(of_kinds).sort("key", "kind", "case_id").filter(~_repeats("key", "kind", "case_id", by=1))
     )
+    other = pl.when(_repeats("key", "kind", by=-1)).then(pl.col("case_id").shift(-1))
+    return keys.with_columns(other=other).filter(~_repeats("key", by=1)).drop("kind")
+
+
+def _repeats(*names: str, by: int) -> pl.Expr:
+    """Whether these columns are the same in the row that is so many rows before."""
+    return pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(by)) for name in names)
 
 
 def file_of(folder: Path, image: str) -> str:

@@ -158,10 +158,13 @@ def _judged(records: pl.DataFrame, folder: Path) -> pl.DataFrame:
     """The records with the path of each image, whether it exists, and reason and detail of its rejection."""
     records = records.with_columns(file=pl.col("image").map_elements(lambda i: file_of(folder, i), pl.String))
     exists = pl.Series([Path(path).is_file() for path in records["file"]], dtype=pl.Boolean)
-    first = pl.col("line").first().over("case_id")
+    # The first record that has a label stands for the case.
+    is_labelled = pl.col("classes").is_not_null()
+    labelled = pl.col("line").filter(is_labelled).first()
+    first = pl.coalesce(labelled, pl.col("line").first()).over("case_id")
     checks = (
-        ("duplicate_case", ~pl.col("case_id").is_first_distinct(), pl.format("{} repeats {}", "line", first)),
-        ("no_label", pl.col("classes").is_null(), pl.format("record {}", "line")),
+        ("duplicate_case", pl.col("line") != first, pl.format("{} repeats {}", "line", first)),
+        ("no_label", ~is_labelled, pl.format("record {}", "line")),
         ("missing_image", ~pl.col("exists"), pl.lit("there is no file where the table says")),
     )
     return records.with_columns(exists=exists).with_columns(
