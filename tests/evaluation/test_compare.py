@@ -431,7 +431,7 @@ def row(**fields: object) -> PairedRow:
 
 
 def test_a_verdict_is_given_after_holms_correction() -> None:
-    """Of 11 runs that do not differ, one would be called better in a third of all comparisons."""
+    """Without it one of 11 equal runs would be called better in a third of all comparisons."""
     said = {holm: verdict_words(row(p_bootstrap_holm=holm, comparisons=11).estimate) for holm in (0.02, 0.22)}
     assert said == {0.02: "better", 0.22: "not distinguishable"}
     assert difference(row(p_bootstrap_holm=0.22).estimate).endswith("from 0 after Holm's correction")

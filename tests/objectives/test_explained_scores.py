@@ -128,7 +128,7 @@ def test_of_several_classes_one_is_drawn_by_the_key_of_the_case_alone() -> None:
         assert counts.tolist() == pytest.approx([1 / len(of_kind)] * len(of_kind), abs=0.07)
 
 
-def test_the_runner_up_is_never_the_class_that_it_is_told_from() -> None:
+def test_the_runner_up_is_never_the_class_with_which_it_is_contrasted() -> None:
     """Neither of a case without any class, whose "true" class is the predicted one, nor of one with all."""
     logits = torch.tensor([[0.3, -1.0, 2.0], [0.3, -1.0, 2.0], [0.3, -1.0, 2.0], [0.3, -1.0, 2.0]])
     labels = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 1, 1], [0, 0, 1]])

@@ -155,8 +155,8 @@ def runner_up(logits: Tensor, labels: Tensor, true: Tensor) -> Tensor:
     Args:
         logits: Class scores (B, C) of at least two classes.
         labels: Labels (B, C), 1 for each class that a case has.
-        true: The class (B,) that it is to be told from, which it never is: that of the target "true", which
-            a case need not have.
+        true: The class (B,) with which it is contrasted, and which it never is: that of the target "true",
+            which a case need not have.
     """
     scores = logits.detach().float()
     itself = nn.functional.one_hot(true, scores.shape[1]) > 0

@@ -203,8 +203,8 @@ def _check_new(out: Path, made: Vote) -> None:
     """Raise UserError where a folder holds something else than this vote."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    there = vote.read(out)
-    if there is None or _any_order(there) != _any_order(made):
+    existing = vote.read(out)
+    if existing is None or _any_order(existing) != _any_order(made):
         raise UserError(f"{out} is not empty and holds something else than this vote; choose another `out`")
 
 

@@ -11,7 +11,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorage
 
 from radgaze.clinic.worker.pacs import MODALITIES, Instance
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.file import opened_dicom
+from radgaze.dicom.file import check_values, opened_dicom
 from radgaze.dicom.guard import errors_only
 from radgaze.dicom.read import MAX_PIXELS, UNPARSED
 from radgaze.dicom.view import check_frontal
@@ -50,7 +50,9 @@ def read_header(path: Path) -> Dataset:
         DicomError: The file cannot be read.
     """
     with errors_only(UNPARSED), opened_dicom(path, MAX_PIXELS) as (file, _):
-        return dcmread(file, stop_before_pixels=True, specific_tags=list(USED))
+        header = dcmread(file, stop_before_pixels=True, specific_tags=list(USED))
+        check_values(header, USED)
+        return header
 
 
 def check_radiograph(header: Dataset, *, assume_chest: bool) -> None:
