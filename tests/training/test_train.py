@@ -269,6 +269,7 @@ def test_early_stopping_ends_a_run_that_no_longer_gets_better(
         ({"model": {"architecture": "classifier"}}, "no mask"),
         ({"model": {"encoder": "no-such-encoder"}}, "no-such-encoder"),
         ({"trainer": {"accelerator": "abacus"}}, "`trainer.accelerator`"),
+        ({"trainer": {"strategy": "ddp_spawn"}}, "`trainer.strategy`"),
         ({"data": "nowhere"}, "nowhere"),
     ],
 )
