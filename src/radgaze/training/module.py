@@ -83,7 +83,8 @@ class GazeGuided(L.LightningModule):
         return self
 
     def on_train_epoch_start(self) -> None:
-        # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped.
+        # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped, on
+        # the same number of devices.
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
