@@ -13,6 +13,7 @@ from radgaze.cli import build_parser, main
 from radgaze.cli.completion import commands, options
 from radgaze.cli.train import run as run_train
 from radgaze.errors import UserError
+from radgaze.runs import settings
 from radgaze.runs.config import Config
 
 COMPUTING = (
@@ -65,6 +66,33 @@ def test_train_gives_it_to_the_trainer_and_the_evaluation(
     with pytest.raises(TrainedError):
         run_train(parsed)  # type: ignore[arg-type]  # jsonargparse's Namespace
     assert (seen[0].trainer.accelerator, seen[0].trainer.devices) == (accelerator, given)
+
+
+@pytest.mark.parametrize(
+    ("device", "field", "value"),
+    [("cuda", "devices", "4"), ("cpu", "accelerator", "gpu"), ("cuda:1", "devices", "1")],
+)
+def test_train_refuses_a_device_and_another_setting_of_the_trainer(
+    device: str, field: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--data", "store", "--out", str(tmp_path / "run"), "--device", device]
+    assert main([*command, f"--trainer.{field}", value]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"--device {device} means --trainer.{field}" in told
+    assert f"and --trainer.{field} {value} is given: leave out one of the two" in told
+
+
+def test_a_run_goes_on_with_another_device_than_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radgaze.cli.train.check_folder", lambda *_, **__: None)
+    settings.write(
+        settings.resolve("baseline", data="store", trainer={"devices": 4}), tmp_path / "config.yaml"
+    )
+    command = ["train", "--resume", str(tmp_path), "--device", "cuda"]
+    parsed: Namespace = build_parser(command).parse_args(command)["train"]
+    with pytest.raises(UserError, match="store"):  # it is not there; the device was taken
+        run_train(parsed)  # type: ignore[arg-type]  # as above
 
 
 def test_several_trainings_get_a_kind_of_device_only() -> None:

@@ -127,3 +127,12 @@ def test_a_path_too_long_for_any_file_system_is_told_in_a_line(
 
 def test_names_parted_by_commas_may_have_spaces_around_them() -> None:
     assert listed(" grad_cam, guided_backprop ,") == ["grad_cam", "guided_backprop"]
+
+
+@pytest.mark.parametrize("option", [["--out", "elsewhere"], ["--overwrite"]])
+def test_a_run_that_goes_on_has_no_other_folder(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.write(settings.resolve("baseline", data="store"), tmp_path / "config.yaml")
+    assert main(["train", "--resume", str(tmp_path), *option]) == 2
+    assert f"leave out {option[0]}, or --resume" in " ".join(capsys.readouterr().err.split())

@@ -30,7 +30,8 @@ from radgaze.store.placement import Frame
 from radgaze.store.store import Store
 from radgaze.store.verification import verify
 from radgaze.training.train import train
-from tests.store.cohorts import CLASSES
+from tests.store.cohorts import CLASSES, make_cohort
+from tests.stores import prepare
 from tests.training.conftest import TINY
 
 
@@ -162,6 +163,24 @@ def test_a_case_whose_map_is_empty_keeps_its_gaze_and_the_last_line_counts_the_o
     asked = len(set(run.store.cases.filter(split="train")["case_id"]) & gaze)
     told = " ".join(capsys.readouterr().err.split())
     assert f"of {asked} cases: {len(marked)} of them have a mask, the other 2 stay as they are" in told
+
+
+def test_boxes_that_stand_in_for_gaze_are_not_marked_as_gaze(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path / "images", cases=16, shape=(64, 64))
+    of_case = [pl.when(pl.col(f"label_{name}") > 0).then(pl.lit(name)) for name in CLASSES]
+    labels = cohort.cases.select("case_id", own=pl.coalesce(of_case))
+    boxes = cohort.boxes.join(labels, on="case_id").with_columns(label="own").select(cohort.boxes.columns)
+    store = prepare(replace(cohort, boxes=boxes), tmp_path / "store", size=64, workers=1)
+    given = {**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}, "gaze": {"boxes": "attention"}}
+    config = settings.resolve("no_decoder", data=str(store.path), **given)
+    run = train(config, tmp_path / "run", predictions=False)
+    made = pseudo(run, PseudoOptions(tmp_path / "out", methods="gaze", device="cpu"))
+    marked, looked_at = set(new_regions(made)["case_id"]), set(store.readings["case_id"])
+    assert marked
+    assert marked <= looked_at
+    boxed = store.boxes.filter(~pl.col("case_id").is_in(looked_at))
+    assert not boxed.is_empty()
+    assert made.boxes.join(boxed, on="case_id", how="semi").height == boxed.height
 
 
 def test_a_model_without_a_mask_is_refused_before_any_work(

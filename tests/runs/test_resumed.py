@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from radgaze.runs import resumed
 from radgaze.runs.config import Config, TrainerConfig
 
 
-def having(max_epochs: int, **trainer: int | str) -> Config:
+def having(max_epochs: int, **trainer: Any) -> Config:
     return Config(trainer=TrainerConfig(max_epochs=max_epochs, **trainer))
 
 

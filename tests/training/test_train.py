@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +24,7 @@ from radgaze.objectives.step import ForwardPass, Maps
 from radgaze.objectives.triangle import Shares
 from radgaze.options import FieldError
 from radgaze.reporting.description import StoreFacts, facts
+from radgaze.reporting.run_page import report
 from radgaze.runs import resumed
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
@@ -269,6 +271,7 @@ def test_early_stopping_ends_a_run_that_no_longer_gets_better(
         ({"model": {"architecture": "classifier"}}, "no mask"),
         ({"model": {"encoder": "no-such-encoder"}}, "no-such-encoder"),
         ({"trainer": {"accelerator": "abacus"}}, "`trainer.accelerator`"),
+        ({"trainer": {"strategy": "ddp_spawn"}}, "`trainer.strategy`"),
         ({"data": "nowhere"}, "nowhere"),
     ],
 )
@@ -314,6 +317,24 @@ def test_a_store_without_gaze_trains_the_classifier_and_refuses_what_needs_gaze(
     wanted.data = str(store.path)
     with pytest.raises(UserError, match="no gaze"):
         train(wanted, tmp_path / "other")
+
+
+def test_a_store_of_one_class_is_learned_evaluated_and_reported(
+    tmp_path: Path, config: Configure, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cohort = make_cohort(tmp_path / "images", cases=36, shape=(64, 64))
+    others = [f"label_{name}" for name in CLASSES[1:]]
+    cohort = replace(cohort, classes=CLASSES[:1], cases=cohort.cases.drop(others), exclusive=False)
+    wanted = config("set3_guided", trainer={"max_epochs": 2})
+    wanted.data = str(prepare(cohort, tmp_path / "store", size=64, workers=1).path)
+    run = train(wanted, tmp_path / "run")
+    assert f"has one class, {CLASSES[0]}:" in " ".join(capfd.readouterr().err.split())
+    kept = run.predictions().filter(pl.col("split") == "validate")
+    auc = roc_auc_score(kept[f"label_{CLASSES[0]}"], kept[f"probability_{CLASSES[0]}"])
+    assert auc == pytest.approx(run.history()["validate/auc"].max(), abs=1e-6)
+    evaluated = evaluate(run, EvaluationOptions(device="cpu", resamples=20))
+    assert evaluated.test.auc["macro"].value == evaluated.test.auc[CLASSES[0]].value
+    assert CLASSES[0] in report(run, evaluated).read_text(encoding="utf-8")
 
 
 def test_a_checkpoint_is_never_unpickled_blindly(config: Configure, tmp_path: Path) -> None:

@@ -125,6 +125,29 @@ def test_weights_that_the_user_varies_leave_no_lambda(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "other", ["objective.mask_gaze.weight: null", "gaze.weight: [duration, count]", "gaze.sigma: null"]
+)
+def test_lambda_is_varied_beside_what_varies_no_weight_of_an_edge(other: str, tmp_path: Path) -> None:
+    config = settings.resolve("set3_guided")
+    path = tmp_path / "space.yaml"
+    path.write_text(f"lambda: {{low: 0.3, high: 0.7}}\n{other}\n")
+    assert replaced(default(config), read(path, config))["lambda"] == FloatDistribution(0.3, 0.7)
+
+
+def test_lambda_and_a_weight_that_it_divides_are_refused(tmp_path: Path) -> None:
+    config, weight = settings.resolve("set3_guided"), "objective.mask_gaze.weight"
+    path = tmp_path / "space.yaml"
+    path.write_text("lambda: {low: 0.3, high: 0.7}\n")
+    with pytest.raises(UserError, match=f"lambda divides .*`{weight}` is set or varied as well"):
+        read(path, config, {weight})
+    path.write_text(f"lambda: {{low: 0.3, high: 0.7}}\n{weight}: {{low: 0, high: 1}}\n")
+    with pytest.raises(UserError, match=f"lambda divides .*`{weight}` is set or varied as well"):
+        read(path, config)
+    path.write_text("lambda: null\n")
+    assert "lambda" not in replaced(default(config, {weight}), read(path, config, {weight}))
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("objective.gama: {low: 0, high: 1}", "no field objective.gama"),

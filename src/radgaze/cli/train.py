@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import SUPPRESS
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -88,6 +88,32 @@ def _is_of_run(files: Sequence[object] | None) -> bool:
     return any((folder / name).exists() for folder in folders for name in OF_RUN)
 
 
+def _of_device(args: Namespace, given: Mapping[str, object]) -> dict[str, object]:
+    """Settings of the trainer that train on the device of `--device`.
+
+    Raises:
+        UserError: There is no such device, or one of these settings is given too, with another value.
+    """
+    from radgaze.runs import settings
+
+    made = of_trainer(args.device)
+    if not made:
+        return made
+    if args.resume:
+        default: Mapping[str, object] = settings.to_dict(settings.read(Path(args.resume) / "config.yaml"))
+    else:
+        default = experiments.load(args.experiment, args.protocol)
+    usual, now = experiments.flat(default), experiments.flat(given)
+    for name, value in made.items():
+        field = f"trainer.{name}"
+        if str(now[field]) not in (str(value), str(usual.get(field, "auto"))):
+            raise UserError(
+                f"`device={args.device}` means `{field}={value}`, and `{field}={now[field]}` is given: leave "
+                "out one of the two"
+            )
+    return made
+
+
 def run(args: Namespace) -> int:
     """Train, then evaluate and report."""
     from radgaze.runs import settings
@@ -95,8 +121,11 @@ def run(args: Namespace) -> int:
     given = {k: v for k, v in args.as_dict().items() if k not in OF_VERB}
     if not args.resume:
         settings.check_terms(args.experiment, experiments.load(args.experiment, args.protocol), given)
-    given = experiments.merge(given, {"trainer": of_trainer(args.device)})
+    given = experiments.merge(given, {"trainer": _of_device(args, given)})
     config = settings.from_dict(given)
+    if args.resume and (args.out or args.overwrite):
+        option = "out" if args.out else "overwrite"
+        raise UserError(f"`resume` goes on with the run in its own folder: leave out `{option}`, or `resume`")
     out = args.resume or args.out
     if out is None:
         raise UserError("name the run's folder with `out=RUN`, or an interrupted run with `resume=RUN`")

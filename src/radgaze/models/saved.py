@@ -49,8 +49,8 @@ def is_saved(model: nn.Module, folder: Path) -> bool:
     """Whether a folder that `save` wrote holds the weights that a model has now."""
     weights = folder / "model.safetensors"
     try:
-        saved = load_file(weights) if weights.is_file() else {}
-    except (SafetensorError, OSError):
+        saved = _read(weights) if weights.is_file() else {}
+    except UserError:
         return False
     tensors = _apart(model)
     return saved.keys() == tensors.keys() and all(
@@ -84,10 +84,9 @@ def load(folder: Path, *, given: object = None) -> tuple[nn.Module, tuple[str, .
         model = create(config, len(classes), size)
     except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{about} describes no model: {one_line(error)}") from error
+    tensors = _read(weights)
     try:
-        model.load_state_dict(load_file(weights))
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{weights} cannot be read: {one_line(error)}") from error
+        model.load_state_dict(tensors)
     except RuntimeError as error:
         raise UserError(f"{weights} holds the weights of another network than {about} describes") from error
     return model.eval(), classes
@@ -110,6 +109,14 @@ def _files(folder: Path) -> tuple[Path, Path]:
         if not file.is_file():
             raise UserError(f"{folder} holds no trained model: {file.name} is missing")
     return about, weights
+
+
+def _read(weights: Path) -> dict[str, Tensor]:
+    """The tensors in a file of weights."""
+    try:
+        return load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{weights} cannot be read: {one_line(error)}") from error
 
 
 def _apart(model: nn.Module) -> dict[str, Tensor]:

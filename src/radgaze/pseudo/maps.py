@@ -119,7 +119,7 @@ def _maps_of(
         chosen = (nth == n).long().argmax(1)
         has = (nth == n).any(1)
         if gaze is not None:
-            values, has = gaze, has & batch.has_gaze.cpu()
+            values, has = gaze, has & (batch.weights > 0).any(1).cpu()  # not of what stands in for gaze
         else:
             assert explain is not None
             values = _explained(explain, batch, chosen, device, is_mask=method == MASK)

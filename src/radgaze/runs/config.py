@@ -18,8 +18,9 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "32", "16-mixed", "bf16-mixed")
 """Supported precisions of Lightning. Others would convert a batch's fixations and boxes to fewer bits."""
 
-STRATEGIES = ("auto", "ddp", "ddp_spawn", "ddp_find_unused_parameters_true", "ddp_notebook")
-"""Supported strategies of Lightning. Others may write elsewhere, or shard layers that heatmaps need."""
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+"""Supported strategies of Lightning. Others may write elsewhere, shard layers that heatmaps need, or train in
+processes whose callbacks, such as the one that knows the best epoch, do not come back to this one."""
 
 SELECTED_ON_TEST = (
     "The epoch was chosen by the AUC on the test cases, as the paper's code did: the figures are too high, "
@@ -232,7 +233,7 @@ class TrainerConfig(Section):
         accelerator: Accelerator: "auto", "cpu" or "gpu".
         devices: Number of devices on each machine, or "auto", all GPUs or one CPU process. Several devices
             share each batch and synchronise batch normalisation, so that the result is that of one device
-            with the whole batch.
+            with the whole batch, except for rounding, and for dropout, which each device draws by itself.
         num_nodes: Number of machines.
         strategy: Strategy of Lightning; "auto" is "ddp" if there are several devices. Under SLURM or torchrun
             the processes that these start are used; otherwise `radgaze train` starts the processes.

@@ -67,7 +67,8 @@ class GazeGuided(L.LightningModule):
         super().__init__()
         self.model = model
         self.config = config
-        self.auc = DefinedAUROC(num_labels=classes, average="none")
+        # torchmetrics would refuse a single class, which it computes as each of several.
+        self.auc = DefinedAUROC(num_labels=classes, average="none", validate_args=classes > 1)
         # Not Lightning's own mean: of processes with 5 and 4 cases, that counts 9 as 8.
         self.validation_loss = MeanMetric()
         self.heatmaps = Heatmaps(model, config.objective)
@@ -83,7 +84,8 @@ class GazeGuided(L.LightningModule):
         return self
 
     def on_train_epoch_start(self) -> None:
-        # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped.
+        # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped, on
+        # the same number of devices.
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:

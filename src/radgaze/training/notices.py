@@ -13,7 +13,12 @@ from radgaze.store.store import Store
 
 def of_store(config: Config, store: Store) -> Iterator[str]:
     """Yield notices about a store, opened with the run's split, a sentence each."""
-    if not store.exclusive:
+    if len(store.classes) == 1:
+        yield (
+            f"{store.path} has one class, {store.classes[0]}: a case has it or not "
+            "(`objective.classification=sigmoid`)"
+        )
+    elif not store.exclusive:
         yield (
             f"The {len(store.classes)} classes of {store.path} do not exclude each other: each is learned "
             "separately (`objective.classification=sigmoid`)"

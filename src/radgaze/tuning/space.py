@@ -16,6 +16,7 @@ from optuna.distributions import (
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.objectives import distances
+from radgaze.objectives.config import Edge as Edges
 from radgaze.objectives.config import Map
 from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import compares
@@ -39,6 +40,10 @@ one place only, so that other class-activation maps would show only this place."
 
 HELD = ("experiment", "protocol", "data", "seed", "selection", "split", "trainer")
 """Sections and fields that must not vary, since the AUCs would not be comparable."""
+
+
+WEIGHTS = tuple(f"objective.{edge.value}.weight" for edge in Edges)
+"""Weights of the edges, which λ divides the total of."""
 
 
 def default(config: Config, given: Collection[str] = ()) -> Space:
@@ -117,13 +122,15 @@ def read(path: Path, config: Config, given: Collection[str] = ()) -> dict[str, B
     """
     entries = read_entries(path)
     try:
-        return {str(name): _entry(str(name), value, config, given) for name, value in entries.items()}
+        ranges = {str(name): _entry(str(name), value, config, given) for name, value in entries.items()}
+        _check_lambdas(ranges, config, given)
     except UserError as error:
         raise UserError(f"`space` {path}: {error}") from error
+    return ranges
 
 
 def replaced(space: Space, ranges: Mapping[str, BaseDistribution | None]) -> Space:
-    """Replace distributions of a space by those of a user; where these vary a weight, λ are left out.
+    """Replace distributions of a space by those of a user; where these vary an edge's weight, λ are left out.
 
     Args:
         space: The default space.
@@ -133,7 +140,7 @@ def replaced(space: Space, ranges: Mapping[str, BaseDistribution | None]) -> Spa
         UserError: Nothing is left to vary.
     """
     both: dict[str, BaseDistribution | None] = {**space, **ranges}
-    if any(name.endswith(".weight") for name in ranges):
+    if any(ranges.get(name) is not None for name in WEIGHTS):
         both = {name: values for name, values in both.items() if not name.startswith("lambda")}
     varied = {name: values for name, values in both.items() if values is not None}
     if not varied:
@@ -188,6 +195,21 @@ def _shares(config: Config) -> dict[str, float]:
 
 def _about(value: float, low: float, high: float) -> FloatDistribution:
     return FloatDistribution(value * low, value * high, log=True)
+
+
+def _check_lambdas(
+    ranges: Mapping[str, BaseDistribution | None], config: Config, given: Collection[str]
+) -> None:
+    """Raise UserError where λ is varied, and an edge's weight is set or varied as well."""
+    varied = [name for name in lambdas(len(config.objective.edges)) if ranges.get(name) is not None]
+    in_use = [f"objective.{edge}.weight" for edge in config.objective.edges]
+    weights = [name for name in WEIGHTS if ranges.get(name) is not None]
+    weights += [name for name in in_use if name in given]
+    if varied and weights:
+        raise UserError(
+            f"{varied[0]} divides the weights of the edges, and `{weights[0]}` is set or varied as well; "
+            "leave out one of the two"
+        )
 
 
 def _entry(name: str, value: object, config: Config, given: Collection[str]) -> BaseDistribution | None:
