@@ -203,7 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
         found = []
         for uid in self.pacs.studies():
             study = self.pacs.of_study(uid)
-            found.append(json_of(study[0], study))
+            if str(study[0].get("StudyDate", "")) >= words.get("StudyDate", "").removesuffix("-"):
+                found.append(json_of(study[0], study))
         return self._paged(found, words)
 
     def _paged(self, found: list[dict[str, object]], words: dict[str, str]) -> list[dict[str, object]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -13,6 +15,7 @@ from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLosslessSV1,
     RLELossless,
     generate_uid,
@@ -88,6 +91,19 @@ def write_dx(path: Path, greys: np.ndarray, *, syntax: str = ExplicitVRLittleEnd
             edited["PixelData"].is_undefined_length = True
             edited.file_meta.TransferSyntaxUID = JPEGLosslessSV1
         edited.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_jpeg(path: Path, greys: np.ndarray, **elements: Any) -> Path:
+    """Write greys in [0, 1] as lossy JPEG of 8 bits."""
+    write_dx(path, greys, WindowCenter=128, WindowWidth=256, **elements)
+    dataset, content = read(path), BytesIO()
+    Image.fromarray(np.rint(greys * 255).astype(np.uint8)).save(content, "JPEG", quality=20)
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelData = encapsulate([content.getvalue()])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.save_as(path, enforce_file_format=True)
     return path
 
 

@@ -24,7 +24,7 @@ from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
 from radgaze.predicting.inputs import Preparation
 from radgaze.runs.run import Run
-from tests.clinic.images import SECRETS, SYNTAXES, dot, read, uid, write_dx
+from tests.clinic.images import SECRETS, SYNTAXES, dot, read, uid, write_dx, write_jpeg
 from tests.clinic.validators import errors, needs_dciodvfy
 
 IMAGE = dot((90, 120), (30, 70), 12)
@@ -242,6 +242,15 @@ def test_the_picture_is_in_colour_and_says_that_text_is_burnt_in(maker: Maker, f
     assert pixels.shape == (picture.Rows, picture.Columns, 3)
     warning = np.array([255, 200, 60])
     assert (np.abs(pixels[:40].astype(int) - warning).max(2) < 10).sum() > 200  # the words at the top
+
+
+@pytest.mark.parametrize("stated", [None, "00", "01"])
+def test_results_of_a_lossy_image_say_so_also_where_its_header_does_not(
+    maker: Maker, folder: Path, stated: str | None
+) -> None:
+    results = by_kind(made(maker, write_jpeg(folder / "a.dcm", IMAGE, LossyImageCompression=stated)))
+    for kind in ("seg", "seg_fractional", "sc"):
+        assert results[kind].dataset.LossyImageCompression == "01"
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import stat
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from pydicom.uid import (
@@ -125,6 +127,29 @@ def test_an_image_that_is_refused_is_not_fetched_again(
     assert (work().refused, work.predicted) == (0, [])
     assert [request for request in pacs.requests if "/series/" in request] == fetched
     assert work(retry=True).refused == 1
+
+
+def test_days_are_counted_by_the_clock_on_the_wall_as_study_dates_are(
+    pacs: FakePacs, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Frozen(datetime):
+        """18:00 on the 10th of March eight hours west of Greenwich, where it is the 11th."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(datetime(2025, 3, 11, 2, tzinfo=UTC).timestamp(), tz)
+
+    for day in ("20250309", "20250310"):
+        pacs.add(radiograph(f"study of {day}", StudyDate=day))
+    monkeypatch.setattr("radgaze.clinic.worker.pacs.datetime", Frozen)
+    monkeypatch.setenv("TZ", "PST8")
+    time.tzset()
+    try:
+        assert work(days=0).stored == 1
+        assert work(days=1).stored == 1
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_the_part_of_the_body_is_taken_from_the_description_or_assumed_if_asked(

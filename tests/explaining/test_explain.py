@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from radgaze import models
 from radgaze.attribution.registry import PRESETS
 from radgaze.cli import main
 from radgaze.errors import UserError
+from radgaze.explaining.explanation import Explanation
 from radgaze.explaining.folders import folders
-from radgaze.explaining.making import explain
+from radgaze.explaining.making import explain, explained
 from radgaze.explaining.methods import chosen
-from radgaze.explaining.options import ExplainFilesOptions
+from radgaze.explaining.options import ExplainFilesOptions, ExplainOptions
+from radgaze.explaining.writing import write
 from radgaze.predicting.finding import Requested
 from radgaze.predicting.inputs import Subject, read
 from radgaze.predicting.predict import predict
@@ -179,6 +182,24 @@ def test_a_broken_image_of_a_folder_is_named_with_its_format_and_the_others_are_
     assert "b.png is left out: not_a_picture: the file is named as PNG, but does not begin as PNG" in said
     assert "DICOM" not in said
     assert [p.name for p in out.iterdir()] == ["image-001"]
+
+
+def test_classes_that_differ_in_punctuation_have_a_picture_each(run: Run, tmp_path: Path) -> None:
+    case = run.store.cases["case_id"][0]
+    made = explained(run, [case], ExplainOptions(methods=("grad_cam",), target="all", device="cpu"))
+    one = made.parts[0]
+    assert isinstance(one, Explanation)
+    names = dict(zip(one.targets, ("Normal", "Nodule <1cm", "Nodule >1cm"), strict=True))
+    renamed = replace(
+        one,
+        probabilities={names[name]: p for name, p in one.probabilities.items()},
+        targets=tuple(names.values()),
+        maps={(method, names[name]): values for (method, name), values in one.maps.items()},
+    )
+    folder = write(renamed, tmp_path, made.settings)
+    pictures = described(folder)["pictures"]
+    assert set(pictures.values()) == {f"Grad-CAM of {name}" for name in names.values()}
+    assert {path.name for path in folder.glob("grad_cam-*.png")} == set(pictures)
 
 
 def test_what_is_done_is_left_and_other_settings_are_refused(run: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from radgaze.reporting.case_panels import panels
-from radgaze.reporting.page import fill, script
+from radgaze.reporting.page import fill, script, slugs
 from radgaze.reporting.shown_panels import Pictures
 from tests.reporting.fakes import case
 
@@ -119,3 +119,13 @@ def test_tables_sort_and_cases_open_in_a_browser(tmp_path: Path) -> None:
         "two",
         "No map",
     ]
+
+
+def test_no_two_classes_have_the_same_part_of_a_file_name() -> None:
+    assert slugs(["Normal", "Lung lesion"]) == {"Normal": "Normal", "Lung lesion": "Lung_lesion"}
+    names = ["Nodule <1cm", "Nodule >1cm", "Mass", "mass", "Normal"]
+    parts = slugs(names)
+    assert len({each.casefold() for each in parts.values()}) == len(names)
+    assert parts["Normal"] == "Normal"
+    assert parts["Nodule <1cm"] == slugs(names[::-1])["Nodule <1cm"]
+    assert all(re.fullmatch(r"[\w-]+", each) for each in parts.values())

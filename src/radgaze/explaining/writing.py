@@ -23,7 +23,7 @@ from radgaze.files import written
 from radgaze.records import read as read_record
 from radgaze.records import write as write_record
 from radgaze.reporting.case_panels import Case, Panel, gaze_of, mosaic, over, radiograph
-from radgaze.reporting.page import slug
+from radgaze.reporting.page import slugs
 from radgaze.reporting.style import save
 
 DONE = "explanation.json"
@@ -41,9 +41,9 @@ def write(explanation: Explanation, out: Path, settings: ExplanationSettings) ->
     case = _case(explanation)
     several = len(explanation.targets) > 1
     arrays = {"image": explanation.subject.image[0].numpy().astype(np.float32)}
-    pictures = dict[str, str]()
+    parts, pictures = slugs(explanation.targets), dict[str, str]()
     for (method, target), values in explanation.maps.items():
-        name = f"{method}-{slug(target)}" if several else method
+        name = f"{method}-{parts[target]}" if several else method
         arrays[f"{method}/{target}"] = values.astype(np.float32)
         pixels = over(case, values, PRESETS[method].title, "").pixels
         assert pixels is not None

@@ -23,7 +23,7 @@ from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, m
 from radgaze.reporting.comparison_tables import compared_classes, is_shown, p_value
 from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
-from radgaze.reporting.page import Picture, figure_picture, slug, write_page
+from radgaze.reporting.page import Picture, figure_picture, slugs, write_page
 from radgaze.reporting.pretraining import sentences
 from radgaze.reporting.run_links import report_of
 from radgaze.reporting.shown_panels import Pictures, ShownPanel
@@ -340,7 +340,11 @@ def _cases(
         advance()
     mask = any(case.mask is not None for run in drawn for case in run.cases.values())
     pictures = Pictures()
-    groups = [_group(name, ids, drawn, out, pictures, mask=mask) for name, ids in chosen.items()]
+    parts = slugs(chosen)
+    groups = [
+        _group(name, ids, drawn, out / f"cases_{parts[name]}.png", pictures, mask=mask)
+        for name, ids in chosen.items()
+    ]
     return groups, "", outlined_in([[gaze_of(case)] for case in drawn[-1].cases.values()])
 
 
@@ -348,7 +352,7 @@ def _group(
     name: str,
     case_ids: Sequence[str],
     drawn: Sequence[DrawnRun],
-    out: Path,
+    file: Path,
     pictures: Pictures,
     *,
     mask: bool,
@@ -366,7 +370,7 @@ def _group(
             shown.append((run.name, label, pictures.row(row, case_id)))
         cases.append(CaseRows(case_id, shown))
     if rows:
-        save(mosaic(rows), out / f"cases_{slug(name)}.png")
+        save(mosaic(rows), file)
     return CaseGroup(name, cases)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -130,6 +131,18 @@ def figure_picture(path: Path, alt: str, caption: str = "", *, dpi: int = DPI) -
     return Picture(png_uri(path), alt, round(width * 96 / dpi), round(height * 96 / dpi), caption)
 
 
-def slug(name: str) -> str:
-    """Convert the name of a class to a part of a file name."""
-    return re.sub(r"[^\w-]+", "_", name)
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """Convert the names of classes to parts of file names, of which no two are the same.
+
+    Names that differ only in special characters, or in what is capital, which not every file system
+    distinguishes, end with a part of their hash.
+
+    Args:
+        names: All names whose files stand in one folder.
+    """
+    plain = {name: re.sub(r"[^\w-]+", "_", name) for name in names}
+    times = Counter(each.casefold() for each in plain.values())
+    endings = {name: f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}" for name in plain}
+    return {
+        name: each + endings[name] if times[each.casefold()] > 1 else each for name, each in plain.items()
+    }

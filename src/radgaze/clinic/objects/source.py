@@ -23,7 +23,7 @@ from radgaze.clinic.objects.header import READ, header_of
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.file import opened_dicom
 from radgaze.dicom.guard import errors_only
-from radgaze.dicom.read import MAX_PIXELS, UNPARSED, read_radiograph
+from radgaze.dicom.read import LOSSY, MAX_PIXELS, UNPARSED, read_radiograph
 from radgaze.dicom.view import Turn, turn_of
 from radgaze.store.pixels import fit
 
@@ -84,6 +84,8 @@ def read_source(path: str, *, side: int, voi: Literal["window", "none"], no_pati
         if sop_class and sop_class not in RADIOGRAPHS:
             raise DicomError("not_a_radiograph", "its SOP class is not one of a radiograph")
         header = header_of(dataset, no_patient=no_patient)
+        if dataset.file_meta.get("TransferSyntaxUID") in LOSSY:
+            header.LossyImageCompression = "01"  # which many files of such a syntax do not state
     radiograph = read_radiograph(path, voi=voi)
     turn = turn_of(dataset)
     rows, columns = radiograph.pixels.shape

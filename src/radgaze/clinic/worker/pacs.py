@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,7 +122,8 @@ class Pacs:
         """
         filters = dict[str, str]()
         if days is not None:
-            filters["StudyDate"] = f"{datetime.now(UTC) - timedelta(days=days):%Y%m%d}-"
+            today = datetime.now().astimezone()  # study dates are local
+            filters["StudyDate"] = f"{today - timedelta(days=days):%Y%m%d}-"
 
         def page(offset: int, limit: int) -> list[Found]:
             return self._search(

@@ -16,7 +16,7 @@ from radgaze.evaluation.results import read_results, read_scores
 from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
-from radgaze.reporting.page import slug
+from radgaze.reporting.page import slugs
 from radgaze.reporting.paper.results import Results, title
 from radgaze.reporting.shown_panels import Pictures, ShownPanel
 from radgaze.reporting.style import save
@@ -131,6 +131,8 @@ def four_panels(case: Case | None, maps: CaseMaps) -> list[Panel]:
 def write_figures(choice: Choice, drawn: Mapping[str, CaseMaps], folder: Path) -> list[Path]:
     """Write cases/<experiment>_<class>.png with the four panels, and sheet_<class>.png; return the paths."""
     written = []
+    of_class = slugs(choice.ids)
+    of_both = slugs(f"{experiment}/{name}" for name in choice.ids for experiment in drawn)
     for name, ids in choice.ids.items():
         if not ids:
             continue
@@ -139,9 +141,10 @@ def write_figures(choice: Choice, drawn: Mapping[str, CaseMaps], folder: Path) -
                 (_label(f"{name}, case {place}", maps.cases.get(i)), four_panels(maps.cases.get(i), maps))
                 for place, i in enumerate(ids, 1)
             ]
-            written.append(save(mosaic(rows), folder / "cases" / f"{slug(experiment)}_{slug(name)}.png"))
+            file = f"{of_both[f'{experiment}/{name}']}.png"
+            written.append(save(mosaic(rows), folder / "cases" / file))
         labelled = [(words, panels) for words, _, panels in sheet(ids, drawn)]
-        written.append(save(mosaic(labelled), folder / f"sheet_{slug(name)}.png"))
+        written.append(save(mosaic(labelled), folder / f"sheet_{of_class[name]}.png"))
     return written
 
 

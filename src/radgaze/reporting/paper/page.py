@@ -15,7 +15,7 @@ from radgaze.evaluation.options import RESAMPLES
 from radgaze.experiments.faithful import COPIED, NOT_COPIED, Difference
 from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
-from radgaze.reporting.page import Picture, figure_picture, slug, write_page
+from radgaze.reporting.page import Picture, figure_picture, slugs, write_page
 from radgaze.reporting.paper import cases, plots
 from radgaze.reporting.paper.claim_checks import RULE, claims
 from radgaze.reporting.paper.controls import TITLE as TITLE_OF_CONTROLS
@@ -150,9 +150,9 @@ def _figures(results: Results, estimates: GridEstimates, folder: Path) -> ShownF
         for name in results.experiments
     }
     forest = save(plots.forest(estimates), folder / "forest.png")
-    curves = []
+    curves, parts = [], slugs(estimates.shown_classes)
     for name in estimates.shown_classes:
-        path = save(plots.roc(predictions, name, estimates.auc), folder / f"roc_{slug(name)}.png")
+        path = save(plots.roc(predictions, name, estimates.auc), folder / f"roc_{parts[name]}.png")
         curves.append(figure_picture(path, f"ROC curves of {name} against the rest, all experiments", name))
     maps: dict[str, Picture | None] = {}
     for name, figure, words in (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from radgaze.errors import UserError
 from radgaze.reporting.attention import MAPS as ATTENTION_MAPS
 from radgaze.reporting.case_panels import Case, gaze_of, mosaic, outlined_in, panels
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, choose, generator_title
-from radgaze.reporting.page import slug
+from radgaze.reporting.page import slugs
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.shown_panels import Pictures, ShownPanel
 from radgaze.reporting.style import save
@@ -97,7 +98,11 @@ class CasesSection(Section):
         except UserError as error:
             return Gallery(selection, (), f"The pictures need the store: {error}.")
         pictures = Pictures()
-        groups = (_group(evaluated, name, choice, drawn, pictures) for name, choice in choices.items())
+        parts, folder = slugs(choices), run.path / "figures"
+        groups = (
+            _group(evaluated, name, choice, drawn, pictures, folder / f"cases_{parts[name]}.png")
+            for name, choice in choices.items()
+        )
         outlined = outlined_in([[gaze_of(case)] for case in drawn.values()])
         return Gallery(
             selection, tuple(groups), outlined=outlined, map=ATTENTION_MAPS[evaluated.store.attention]
@@ -105,7 +110,12 @@ class CasesSection(Section):
 
 
 def _group(
-    evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[str, Case], pictures: Pictures
+    evaluated: EvaluatedRun,
+    name: str,
+    choice: Choice,
+    drawn: Mapping[str, Case],
+    pictures: Pictures,
+    file: Path,
 ) -> CaseGroup:
     """The cases of a class, which are also written as a figure."""
     generator = generator_title(evaluated.results.settings)
@@ -114,7 +124,7 @@ def _group(
     rows = [(case, panels(case, generator, mask=has_mask)) for case in cases]
     if rows:
         figure = mosaic([(_label(case), row) for case, row in rows])
-        save(figure, evaluated.run.path / "figures" / f"cases_{slug(name)}.png")
+        save(figure, file)
     total = choice.all_correct + choice.all_wrong
     return CaseGroup(
         title=f"{name}: {choice.tally}",
