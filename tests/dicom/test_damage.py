@@ -279,7 +279,7 @@ def test_an_element_that_is_used_is_not_parsed_where_it_is_very_long(tmp_path: P
 def test_an_element_of_the_header_is_not_parsed_where_it_is_long(tmp_path: Path, keyword: str) -> None:
     path = write(tmp_path / "a.dcm", RAMP, bits=12)
     dataset = dcmread(path)
-    dataset[keyword] = RawDataElement(Tag(keyword), "UT", None, b"1\\" * 1000, 0, False, True)
+    dataset[keyword] = RawDataElement(Tag(keyword), "UT", 2000, b"1\\" * 1000, 0, False, True)
     with warnings.catch_warnings(action="ignore"):
         dataset.save_as(path)
     assert refusal(path) == "too_large"

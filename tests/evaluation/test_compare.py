@@ -421,7 +421,7 @@ def test_runs_of_stores_with_other_images_are_compared_without_reliance_and_cont
 
 def row(**fields: object) -> PairedRow:
     """A difference of +0.05 whose interval excludes 0, of one of several comparisons."""
-    known = dict.fromkeys(comparison_rows.PAIRED) | {
+    known: dict[str, Any] = dict.fromkeys(comparison_rows.PAIRED) | {
         "run": "b", "reference": "a", "metric": "auc", "group": MACRO, "difference": 0.05, "low": 0.01,
         "high": 0.09, "p_bootstrap": 0.02, "p_bootstrap_holm": 0.02, "higher_is_better": True,
         "patients": 100, "discordant": 50, "comparisons": 1, "p_bootstrap_is_bound": False,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import polars as pl
 import pytest
 
 from radgaze.evaluation.reliance import UNNAMED, figures, figures_of
+from radgaze.runs.run import Run
 
 CLASSES = ("a", "b", "c")
 NAMES = [f"probability_{name}" for name in CLASSES]
@@ -117,4 +119,4 @@ def test_shares_of_a_majority_are_one_distribution_for_each_class() -> None:
             classes=CLASSES,
             exclusive=True,
         )
-        assert figures_of(run, twins, of_twins)["total_variation"].to_list() == [total]
+        assert figures_of(cast(Run, run), twins, of_twins)["total_variation"].to_list() == [total]

@@ -407,10 +407,11 @@ def test_whether_classes_exclude_each_other_is_the_stores_to_say(
     place: Path, recorded: bool | None, excludes: bool
 ) -> None:
     run = Run.open(place / "run")
-    assert origin.read(run.path).exclusive is True
+    known = recorded_of(run.path)
+    assert known.exclusive is True
     assert run.exclusive
     # The labels of a store of several classes may happen to be one of each case.
-    records.write(replace(origin.read(run.path), exclusive=recorded), run.path / origin.FILE)
+    records.write(replace(known, exclusive=recorded), run.path / origin.FILE)
     objective = replace(run.config.objective, classification="sigmoid")
     run = Run(run.path, replace(run.config, objective=objective))
     assert (run.predictions().select(f"label_{name}" for name in run.classes).sum_horizontal() == 1).all()
@@ -426,11 +427,17 @@ def test_other_twins_are_another_store_except_for_runs_from_before_they_were_rec
 
 
 def test_a_record_from_before_twins_were_recorded_is_read(place: Path) -> None:
-    recorded = origin.read(place / "run")
+    recorded = recorded_of(place / "run")
     contents = {part: digest for part, digest in recorded.contents.items() if part != "twins"}
     records.write(replace(recorded, contents=contents), place / "run" / origin.FILE)
-    assert origin.read(place / "run").contents == contents
+    assert recorded_of(place / "run").contents == contents
     assert Run.open(place / "run").check_store() is None
     records.write(replace(recorded, contents={"cases": "x"}), place / "run" / origin.FILE)
     with pytest.raises(UserError, match="does not hold what it should"):
         origin.read(place / "run")
+
+
+def recorded_of(run: Path) -> origin.Origin:
+    recorded = origin.read(run)
+    assert recorded is not None
+    return recorded

@@ -25,7 +25,7 @@ def with_name(path: Path, keyword: str, vr: str) -> Path:
     """Write a file whose element is the name of a patient."""
     with warnings.catch_warnings(action="ignore"):
         dataset = dcmread(write(path, PIXELS, bits=12))
-        dataset[keyword] = RawDataElement(Tag(keyword), vr, None, b"DOE^JOHN", 0, False, True)
+        dataset[keyword] = RawDataElement(Tag(keyword), vr, 8, b"DOE^JOHN", 0, False, True)
         dataset.save_as(path)
     return path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import polars as pl
@@ -183,7 +183,10 @@ def test_a_column_called_line_is_one_as_any_other(folder: Path) -> None:
     cohort = table.read(TableOptions(folder / "lines.csv", columns=["image=line", "patient=line"]))
     assert cohort.cases["patient"].to_list() == [0, 1]
     (folder / "looks.csv").write_text("line,x,y,onset,duration,who\na.png,9,9,0,1,r\nb.png,9,9,0,1,r\n")
-    columns = {"fixation_columns": ["reader=line", "case=line"], "fixations": folder / "looks.csv"}
+    columns: dict[str, Any] = {
+        "fixation_columns": ["reader=line", "case=line"],
+        "fixations": folder / "looks.csv",
+    }
     (folder / "boxes.csv").write_text("case,x1,y1,x2,y2,line\na,0,0,9,9,tip\n")
     cohort = read(folder, ["x", "y"], boxes=folder / "boxes.csv", box_columns=["name=line"], **columns)
     assert cohort.readings["reader"].to_list() == ["reader-1", "reader-2"]

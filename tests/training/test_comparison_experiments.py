@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,7 +92,7 @@ def test_the_faithful_protocol_leaves_what_an_experiment_says_of_itself(name: st
     assert changed <= restated.keys()
 
 
-def leaves(fields: dict, place: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+def leaves(fields: dict[str, Any], place: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
     """The values of nested settings, by their place."""
     found: dict[tuple[str, ...], object] = {}
     for key, value in fields.items():
