@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from radgaze.clinic.worker import folders
 from radgaze.clinic.worker.making import Made, Maker
@@ -177,3 +179,25 @@ def test_results_in_a_folder_among_the_images_are_not_answered_to(tmp_path: Path
 def test_options_that_do_not_go_together_are_told(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         WorkerOptions(**options)
+
+
+def test_a_header_that_is_damaged_or_huge_leaves_no_value_in_the_log(
+    work: Work, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    damaged = work.add("damaged.dcm", "a")
+    odd = dcmread(damaged)
+    tag = Tag("SpecificCharacterSet")
+    odd[tag] = RawDataElement(tag, "CS", 16, b"ISO_IR DOE^JOHN ", 0, False, True)
+    odd.save_as(damaged)
+    huge = work.add("huge.dcm", "b")
+    large = dcmread(huge)
+    tag = Tag("ViewPosition")
+    large[tag] = RawDataElement(tag, "UT", 2**21, b"1\\" * 2**20, 0, False, True)
+    large.save_as(huge)
+    recwarn.clear()
+    caplog.clear()
+    work()
+    said = {name: outcome.reason for name, _, outcome in work.told}
+    assert said["huge.dcm"].startswith("too_large: the file's ViewPosition")
+    words = [str(each.message) for each in recwarn] + [each.getMessage() for each in caplog.records]
+    assert not any("DOE" in each for each in (*words, *said.values()))

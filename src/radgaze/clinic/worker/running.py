@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from radgaze.clinic.objects.library import quiet
 from radgaze.clinic.worker.folders import FolderServer
 from radgaze.clinic.worker.journal import opened
 from radgaze.clinic.worker.making import Maker
@@ -48,7 +49,8 @@ def run_worker(
     try:
         if options.out is not None:
             options.out.mkdir(parents=True, exist_ok=True)
-        with opened(options.journal_file) as journal:
+        # For the whole command: it reads headers in several threads, and warnings repeat their values.
+        with quiet(), opened(options.journal_file) as journal:
             if options.retry:
                 journal.forget_refused()
             steps = Steps(journal, options.attempts, tally, options.watch)
