@@ -133,5 +133,6 @@ def test_the_words_of_a_bar_are_text(
 def test_a_result_is_written_at_once_also_into_a_pipe() -> None:
     code = "import os; from radgaze.console import put; put('stored'); os._exit(9)"  # as by SIGKILL
     usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    done = subprocess.run([sys.executable, "-c", code], env=usual, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=usual, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("stored\n", 9)
