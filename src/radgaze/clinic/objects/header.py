@@ -2,7 +2,7 @@
 
 They are copied as text in UTF-8, whatever the image's character set is. A value that breaks the rules of its
 element, such as a date that is none, is left out, since an archive may refuse the result for it; names and
-numbers, by which an archive files an image, are copied as they are.
+numbers, by which an archive files an image, are copied as they are, unless a backslash divides them.
 """
 
 from __future__ import annotations
