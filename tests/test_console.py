@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -125,3 +128,11 @@ def test_the_words_of_a_bar_are_text(
         bar.describe(f"now {HOSTILE}")
         bar.advance()
     assert f"now {SAFE}" in capfd.readouterr().err
+
+
+def test_a_result_is_written_at_once_also_into_a_pipe() -> None:
+    code = "import os; from radgaze.console import put; put('stored'); os._exit(9)"  # as by SIGKILL
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=usual, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("stored\n", 9)

@@ -89,7 +89,8 @@ def put(text: object, *, lines: bool = False) -> None:
         lines: Keep the line breaks, as in a Markdown table.
     """
     words = str(text)
-    print("\n".join(map(shown, words.split("\n"))) if lines else shown(words))
+    # At once, also into a pipe or a log, which would show a worker's lines only when it ends.
+    print("\n".join(map(shown, words.split("\n"))) if lines else shown(words), flush=True)
 
 
 def complain(message: object) -> None:

@@ -123,6 +123,16 @@ def test_values_that_are_none_of_their_element_are_left_out(keyword: str, wrong:
         assert not header_of(dataset).get(keyword)
 
 
+def test_a_text_with_a_backslash_is_not_copied_as_two_values(folder: Path) -> None:
+    values: dict[str, Any] = {"PatientID": "A\\B", "StudyDescription": "CHEST\\PA"}
+    names = ["A^B", "C^D"]
+    path = write_dx(folder / "a.dcm", IMAGE, OtherPatientNames=names, **values)
+    header = header_of(read(path))
+    assert header.PatientID == ""
+    assert "StudyDescription" not in header
+    assert [str(name) for name in header.OtherPatientNames] == names
+
+
 @pytest.mark.parametrize("removed", ["YES", "NO"])
 def test_a_de_identified_image_has_de_identified_results(maker: Maker, folder: Path, removed: str) -> None:
     path = write_dx(

@@ -215,6 +215,20 @@ def test_a_hub_folder_is_loaded_again(run: Run, store: Store, tmp_path: Path) ->
     assert again.config.model.weights == str(made.path)
 
 
+def test_a_hub_folder_names_no_file_of_this_machine(run: Run, store: Store, tmp_path: Path) -> None:
+    start = exported(run, tmp_path / "Secretname_19450508", "hub").path
+    ids = tmp_path / "Secretname.txt"
+    ids.write_text("none of the cases\n")
+    model = {"weights": str(start), "pretraining_ids": str(ids), "weights_dir": str(tmp_path / "Secretname")}
+    made = exported(trained(store, tmp_path / "run", model=model), tmp_path / "hub", "hub")
+    for path in made.path.iterdir():
+        content = path.read_bytes()
+        assert b"Secretname" not in content, path.name
+        assert str(tmp_path).encode() not in content, path.name
+    assert "| Starting weights | a local file |" in (made.path / "README.md").read_text()
+    models.load(made.path)
+
+
 def test_what_cannot_be_exported_is_told_with_what_can(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"smooth_grad cannot be exported: it draws .*guided_backprop"):
         exported(run, tmp_path / "out", heatmap="smooth_grad")

@@ -27,7 +27,8 @@ from radgaze.runs.initial_weights import InitialWeights
         ),
         ("hf:microsoft/rad-dino", None, "how many of the test cases are among them is not known"),
         ("hf:MapleF/eva_x", None, "It is not confirmed whether the encoder's weights (EVA-X, "),
-        ("mine.pt", None, "It is not known whether the encoder's weights (mine.pt) were pretrained"),
+        ("mine.pt", None, "It is not known whether the encoder's weights (a local file) were pretrained"),
+        ("ark6.pth", None, "The encoder's weights (Ark, Ark+, a local file) were pretrained on images"),
         ("mine.pt", SeenCases(1, 1), "MIMIC-CXR: 1 of 1 test case are in"),
         (
             "imagenet",

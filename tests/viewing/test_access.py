@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from radgaze.viewing.access import COOKIE, HEADERS, Access, Guarded, is_loopback
+from radgaze.viewing.access import HEADERS, Access, Guarded, cookie_name, is_loopback
 
 
 async def answer(request: Request) -> Response:
@@ -108,7 +108,21 @@ def test_the_token_goes_from_the_address_into_a_cookie_that_no_script_reads() ->
     assert made.get("/").text == "secret image"
     made.cookies.clear()
     assert made.get("/", headers={"authorization": f"Bearer {rule.token}"}).text == "secret image"
-    assert made.get("/", headers={"cookie": f"{COOKIE}=wrong"}).status_code == 401
+    assert made.get("/", headers={"cookie": f"{cookie_name('192.168.1.4:8765')}=wrong"}).status_code == 401
+
+
+def test_two_pages_of_one_host_keep_their_tokens_beside_each_other() -> None:
+    rules = [Access.on("127.0.0.1", token=True) for _ in range(2)]
+    pages = [client(rule, f"http://127.0.0.1:{8765 + k}") for k, rule in enumerate(rules)]
+    sent = "; ".join(
+        page.get("/", params={"token": str(rule.token)}).headers["set-cookie"].partition(";")[0]
+        for page, rule in zip(pages, rules, strict=True)
+    )
+    names = [word.partition("=")[0] for word in sent.split("; ")]
+    assert len(set(names)) == 2  # of one name, a browser would keep the second alone
+    for page in pages:
+        page.cookies.clear()
+        assert page.get("/", headers={"cookie": sent}).text == "secret image"
 
 
 def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from radgaze.predicting.inputs import Subject
 from radgaze.viewing import service as service_module
 from radgaze.viewing.decoding import window_of
 from radgaze.viewing.kept import Kept
-from radgaze.viewing.network import Network
+from radgaze.viewing.network import Network, Reading
 from radgaze.viewing.refusals import RefusedError
 from radgaze.viewing.service import Limits, Service
 from radgaze.viewing.work import Work
@@ -152,3 +153,30 @@ def test_few_files_are_received_at_a_time(small: Service) -> None:
         assert [each.status for each in outcomes if isinstance(each, RefusedError)] == [422] * 20
 
     asyncio.run(play())
+
+
+def test_an_image_that_is_forgotten_while_it_is_predicted_leaves_nothing_in_memory(
+    networks: list[Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Service(networks[:1], None)
+    begun, going, read = threading.Event(), threading.Event(), networks[0].read
+
+    def slow(subject: Subject) -> Reading:
+        begun.set()
+        going.wait(10)
+        return read(subject)
+
+    async def forgotten_meanwhile() -> None:
+        shown = await made.receive(parts_of(png(np.zeros((40, 40), np.uint8))))
+        predicted = asyncio.create_task(made.reading(shown.key))
+        await asyncio.to_thread(begun.wait, 10)
+        made.forget(shown.key)
+        going.set()
+        await predicted
+
+    monkeypatch.setattr(Network, "read", lambda _, subject: slow(subject))
+    try:
+        asyncio.run(forgotten_meanwhile())
+        assert [len(memory) for memory in (made.images, made.readings, made.maps, made._subjects)] == [0] * 4
+    finally:
+        made.close()

@@ -11,6 +11,7 @@ from radgaze.errors import UserError, call
 from radgaze.evaluation.referral.selective import Referral
 from radgaze.exporting.about import decisions
 from radgaze.files import read_json, write_text
+from radgaze.models.weight_sources import is_path
 from radgaze.predicting.inputs import Preparation
 from radgaze.runs.run import Run
 
@@ -39,6 +40,7 @@ def write_hub(run: Run, folder: Path, card: str) -> None:
     config = read_json(run.path / "model" / CONFIG, lambda content: isinstance(content, dict), "train again")
     made = Preparation.of(run)
     config |= {
+        "model": _without_paths(config["model"]),
         "library_name": "radgaze",
         "architectures": [run.config.model.architecture],
         "id2label": {str(k): name for k, name in enumerate(run.classes)},
@@ -52,3 +54,9 @@ def write_hub(run: Run, folder: Path, card: str) -> None:
     }
     write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", folder / CONFIG)
     write_text(card, folder / "README.md")
+
+
+def _without_paths(model: dict[str, object]) -> dict[str, object]:
+    """Settings of a network without those that name files of this machine, which nothing needs elsewhere."""
+    model = {name: value for name, value in model.items() if name not in ("weights_dir", "pretraining_ids")}
+    return {**model, "weights": "none"} if is_path(str(model.get("weights", "none"))) else model

@@ -89,6 +89,11 @@ def source_of(weights: str) -> Source:
     return Source("file", weights)
 
 
+def is_path(weights: str) -> bool:
+    """Whether the setting `model.weights` names a file or folder, and no published weights."""
+    return weights not in ("none", *PUBLISHED) and not weights.startswith((XRV, HUB))
+
+
 def located(source: Source, folder: str | None) -> Path:
     """Find the file of weights, which is downloaded from the hub if it is not on this machine.
 

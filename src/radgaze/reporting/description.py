@@ -18,7 +18,7 @@ from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
 from radgaze.objectives.terms.edge import in_words
 from radgaze.reporting.attention import Attention, attention_of, told_of
-from radgaze.reporting.pretraining import input_words
+from radgaze.reporting.pretraining import input_words, weights_words
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs import dates, resumed
 from radgaze.runs.controls import WORDS
@@ -155,7 +155,7 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         for edge, weighted in config.objective.edges.items()
     ]
     edges += [f"{name} {weight_words(config.objective.terms[name])}" for name in further(config.objective)]
-    weights = str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]
+    weights = weights_words(config.model.weights).rsplit("/", 1)[-1]
     values = [
         ("Experiment", experiment_of(run)),
         ("Data source", store.source),

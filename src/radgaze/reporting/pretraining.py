@@ -9,6 +9,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.pretraining import SeenCases
 from radgaze.evaluation.results import EvaluationResults, read_results
 from radgaze.models.pretraining import Pretraining, pretraining_of
+from radgaze.models.weight_sources import is_path
 from radgaze.reporting.wording import count, listed
 from radgaze.runs import initial_weights
 from radgaze.runs.initial_weights import InitialWeights
@@ -16,6 +17,7 @@ from radgaze.runs.initial_weights import InitialWeights
 if TYPE_CHECKING:
     from radgaze.runs.run import Run
 
+LOCAL = "a local file"
 OPTION = "the option pretraining_ids counts them"
 
 
@@ -28,12 +30,17 @@ def input_words(run: Run) -> str:
     return weights.input + by.get(weights.stated_by, f", as stated by {weights.stated_by}")
 
 
+def weights_words(weights: str) -> str:
+    """Name initial weights; those of a file or folder without its name, which may be a person's."""
+    return LOCAL if is_path(weights) else weights
+
+
 def taken_words(run: Run) -> str:
     """Say which tensors a run's encoder took from a file or a hub, as a sentence; empty for other weights."""
     weights = initial_weights.read(run)
     if weights is None or weights.taken is None:
         return ""
-    return f"Initial weights ({weights.weights}): {weights.taken}."
+    return f"Initial weights ({weights_words(weights.weights)}): {weights.taken}."
 
 
 def pretraining_words(run: Run, results: EvaluationResults | None = None) -> str:
@@ -78,7 +85,7 @@ def sentence(weights: InitialWeights, seen: SeenCases | None) -> str:
 
 
 def _of_weights(weights: InitialWeights, known: Pretraining | None) -> str:
-    name = weights.weights
+    name = weights_words(weights.weights)
     if name == "none":
         return "The encoder started from random weights"
     if known is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from radgaze import records
 from radgaze.errors import UserError
+from radgaze.models.weight_sources import is_path
 from radgaze.records import Record, optional
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class InitialWeights(Record):
 
 def of_settings(config: ModelConfig) -> InitialWeights:
     """Describe the initial weights as far as settings tell."""
-    named = config.weights if ":" in config.weights else config.weights.replace("\\", "/").rsplit("/", 1)[-1]
+    named = config.weights
+    if is_path(named):
+        named = named.replace("\\", "/").rsplit("/", 1)[-1]
     return InitialWeights(named, config.encoder)
 
 

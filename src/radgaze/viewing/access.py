@@ -147,7 +147,7 @@ class Guarded:
         query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [None])[0]
         if query is not None and scope["method"] in READS and self._access.holds(query):
             return self._admitted(scope)
-        if self._access.holds(_cookie(headers)) or self._access.holds(_bearer(headers)):
+        if self._access.holds(_cookie(headers, host)) or self._access.holds(_bearer(headers)):
             return None
         return _refused(401, "Open the whole address that was printed, with the token at its end.")
 
@@ -155,7 +155,8 @@ class Guarded:
         """Redirect to the same page without the token, which the browser keeps in a cookie from now on."""
         response = RedirectResponse(scope["path"] or "/", status_code=303)
         assert self._access.token is not None
-        response.set_cookie(COOKIE, self._access.token, httponly=True, samesite="lax", path="/")
+        name = cookie_name(Headers(scope=scope).get("host", ""))
+        response.set_cookie(name, self._access.token, httponly=True, samesite="lax", path="/")
         return response
 
 
@@ -167,13 +168,26 @@ def _name(host: str) -> str:
         return ""
 
 
-def _cookie(headers: Headers) -> str | None:
+def cookie_name(host: str) -> str:
+    """Name of the cookie of a page: browsers keep one cookie of a name for all ports of a host.
+
+    Args:
+        host: The header Host.
+    """
+    try:
+        port = urlsplit(f"//{host}").port
+    except ValueError:
+        port = None
+    return COOKIE if port is None else f"{COOKIE}-{port}"
+
+
+def _cookie(headers: Headers, host: str) -> str | None:
     cookies = SimpleCookie()
     try:
         cookies.load(headers.get("cookie", ""))
     except CookieError:
         return None
-    morsel = cookies.get(COOKIE)
+    morsel = cookies.get(cookie_name(host))
     return None if morsel is None else morsel.value
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -198,11 +198,25 @@ class Service:
             await asyncio.to_thread(self._decode, File(b"", frozenset(), 1))
 
     def _read(self, shown: Shown, run: int) -> Reading:
-        made = self.networks[run].read(self._subject(shown, run))
-        self.readings.put((shown.key, run), made)
+        with self._forgotten_with(shown):
+            made = self.networks[run].read(self._subject(shown, run))
+            self.readings.put((shown.key, run), made)
         return made
 
+    @contextmanager
+    def _forgotten_with(self, shown: Shown) -> Iterator[None]:
+        """Forget what the block keeps of an image that was sent, where the image was forgotten meanwhile."""
+        try:
+            yield
+        finally:
+            if shown.case_id is None and self.images.get(shown.key) is None:
+                self.forget(shown.key)
+
     def _map(self, shown: Shown, run: int, method: str, target: str, smoothed: bool) -> PlacedMap:
+        with self._forgotten_with(shown):
+            return self._made_map(shown, run, method, target, smoothed)
+
+    def _made_map(self, shown: Shown, run: int, method: str, target: str, smoothed: bool) -> PlacedMap:
         subject, network = self._subject(shown, run), self.networks[run]
         if method == GAZE:
             values = subject.gaze

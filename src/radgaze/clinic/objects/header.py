@@ -2,7 +2,7 @@
 
 They are copied as text in UTF-8, whatever the image's character set is. A value that breaks the rules of its
 element, such as a date that is none, is left out, since an archive may refuse the result for it; names and
-numbers, by which an archive files an image, are copied as they are.
+numbers, by which an archive files an image, are copied as they are, unless a backslash divides them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import date
 
 from pydicom import config
+from pydicom.datadict import dictionary_VM
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -108,6 +109,8 @@ def _copy(dataset: Dataset, header: Dataset, keyword: str) -> None:
             setattr(header, keyword, Sequence([item for item in items if len(item)]))
             return
         several = isinstance(value, (MultiValue, list))
+        if several and dictionary_VM(keyword) == "1":  # a backslash within a text, which divides values
+            return
         texts = [str(one).strip() if vr != "US" else int(one) for one in (value if several else [value])]
         if keyword not in AS_THEY_ARE and not all(_is_usable(keyword, vr, text) for text in texts):
             return
