@@ -150,3 +150,18 @@ def test_the_interval_of_a_calibration_error_holds_it_and_its_width_is_that_of_t
         assert low < estimate.value < high
         assert plain[0] > low  # the resamples, in which cases repeat, are further from calibration
         assert high - low == pytest.approx(plain[1] - plain[0])
+
+
+@pytest.mark.slow
+def test_the_interval_of_a_mean_covers_what_other_patients_would_give_only_without_strata() -> None:
+    """An NSS of 0.6 in one class and 1.8 in the two others, with a deviation of 0.5 in each."""
+    random, hits = np.random.default_rng(0), {"within classes": 0, "without strata": 0}
+    for trial in range(400):
+        classes = random.integers(0, 3, 120)
+        nss = np.array([0.6, 1.8, 1.8])[classes] + random.normal(0, 0.5, 120)
+        for name, strata in (("within classes", classes), ("without strata", 0 * classes)):
+            draws = PatientBootstrap(np.arange(120), strata, 400, seed=trial)
+            low, high = estimates({"nss": mean_of(nss)}, 120, draws)["nss"].interval
+            hits[name] += low <= 1.4 <= high
+    assert hits["within classes"] / 400 == pytest.approx(0.81, abs=0.04)
+    assert hits["without strata"] / 400 == pytest.approx(0.94, abs=0.04)
