@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from radgaze import records
 from radgaze.errors import UserError
 from radgaze.evaluation import Comparison, compare, comparison_rows, paired
+from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.comparison_rows import PairedRow
 from radgaze.evaluation.metrics.agreement import METRICS
@@ -29,6 +30,7 @@ from radgaze.reporting.statistics_words import verdict_words
 from radgaze.reporting.wording import difference
 from radgaze.runs import origin
 from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_class
+from tests.evaluation.strata import strata_drawn
 
 MANY = cases(test=90)
 
@@ -434,7 +436,9 @@ def test_a_verdict_is_given_after_holms_correction() -> None:
     """Without it one of 11 equal runs would be called better in a third of all comparisons."""
     said = {holm: verdict_words(row(p_bootstrap_holm=holm, comparisons=11).estimate) for holm in (0.02, 0.22)}
     assert said == {0.02: "better", 0.22: "not distinguishable"}
-    assert difference(row(p_bootstrap_holm=0.22).estimate).endswith("from 0 after Holm's correction")
+    corrected = row(p_bootstrap_holm=0.22, comparisons=11)
+    assert difference(corrected.estimate).endswith("from 0 after Holm's correction")
+    assert "Holm" not in difference(replace(corrected, comparisons=1).estimate)
     assert "distinguishable" not in difference(row().estimate)
     # An exact sign-flip test needs nine discordant patients after a correction over eleven.
     assert verdict_words(row(comparisons=11, discordant=7).estimate) == (
@@ -464,3 +468,22 @@ def test_reliance_is_best_at_0_and_neither_direction_is_better() -> None:
     }
     assert said["reliance"] == "lower"
     assert said["total_variation"] == "worse"
+
+
+def test_only_metrics_of_the_order_of_cases_are_compared_within_classes(
+    runs: list[Evaluated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = strata_drawn(monkeypatch)
+    found = compare(runs, CompareOptions(resamples=50))
+    assert [classes > 1 for _, classes in drawn] == [True, False, False]  # predictions twice, then the maps
+    test = runs[0].predictions().filter(split="test")
+    table = runs[1].predictions().filter(split="test")
+    other = test.select("case_id").join(table, on="case_id", maintain_order="left")
+    for metric, strata in (("average_precision", runs[0].classes), ("brier", ())):
+        draws = policy.bootstrap(test, strata, resamples=50, seed=CompareOptions().seed)
+        mine, theirs = (
+            class_estimates(each, runs[0].classes, draws, (metric,))[metric, MACRO] for each in (test, other)
+        )
+        row_of_metric = found.differences(metric=metric, group=MACRO)[0]
+        entry = (theirs - mine).summary()
+        assert (row_of_metric.low, row_of_metric.high) == (entry.low, entry.high), metric

@@ -30,6 +30,7 @@ from tests.evaluation.fakes import (
     without_class,
 )
 from tests.evaluation.known import known
+from tests.evaluation.strata import strata_drawn
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +266,18 @@ def test_senseless_arguments_are_users_mistakes(tmp_path: Path) -> None:
         evaluate(FakeRun(tmp_path), EvaluationOptions(device="cpu", resamples=0))
     with pytest.raises(UserError, match="tolerance"):
         evaluate(FakeRun(tmp_path), EvaluationOptions(device="cpu", tolerance=-1))
+
+
+def test_only_metrics_of_the_order_of_cases_are_drawn_within_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = strata_drawn(monkeypatch)
+    run = FakeRun(tmp_path)
+    evaluate(run, EvaluationOptions(device="cpu", resamples=20))
+    table = run.predictions()
+    sizes = [table.filter(split=split).height for split in ("test", "validate")]
+    # Of the test cases twice: the runs of a vote have AUCs of their own.
+    assert sorted(size for size, classes in drawn if classes > 1) == sorted([*sizes, sizes[0]])
+    unstratified = [size for size, classes in drawn if classes == 1]
+    assert set(sizes) <= set(unstratified)
+    assert len(unstratified) > len(sizes)  # of the maps, too

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.training.train import train
 from tests.evaluation.known import known
+from tests.evaluation.strata import strata_drawn
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
@@ -243,3 +245,21 @@ def test_the_verdict_on_finding_errors_counts_patients(run: Run, results: Referr
     of_few = replace(results, patients=60, cases=120, errors=12, discordant=3)
     assert _evidence(of_few).lacking.startswith("too few discordant pairs (3")
     assert not _evidence(replace(of_few, discordant=None)).lacking
+
+
+def test_exclusive_classes_of_a_sigmoid_are_predicted_and_judged_as_the_report_does(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    objective = replace(run.config.objective, classification="sigmoid")
+    other = Run(tmp_path / "run", replace(run.config, objective=objective))
+    assert other.exclusive
+    drawn = strata_drawn(monkeypatch)
+    evaluation = evaluate_referral(other, ReferralOptions(score="alpha", goal="coverage=0.8", resamples=20))
+    assert {classes for _, classes in drawn} == {1}
+    cases = evaluation.decisions.join(other.predictions(), on="case_id", suffix="_of")
+    p = cases.select(f"probability_{name}" for name in CLASSES).to_numpy()
+    y = cases.select(f"label_{name}" for name in CLASSES).to_numpy()
+    assert cases["predicted"].to_list() == [CLASSES[k] for k in p.argmax(1)]
+    assert cases["error"].to_list() == (p.argmax(1) != y.argmax(1)).tolist()
+    assert evaluation.results.errors == int(cases.filter(split="test")["error"].sum())

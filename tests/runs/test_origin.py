@@ -426,6 +426,20 @@ def test_other_twins_are_another_store_except_for_runs_from_before_they_were_rec
     assert origin.differences(earlier, {**now, "boxes": "other"}) == "the boxes and masks differ"
 
 
+def test_the_table_of_twins_belongs_to_what_is_compared(place: Path) -> None:
+    store = Store.open(place / "store")
+    found = [
+        origin.contents(
+            replace(
+                store,
+                manifest={**store.manifest, "hashes": {**store.manifest["hashes"], "twins.parquet": each}},
+            )
+        )
+        for each in ("1" * 64, "2" * 64)
+    ]
+    assert origin.differences(*found) == "the twins differ"
+
+
 def test_a_record_from_before_twins_were_recorded_is_read(place: Path) -> None:
     recorded = recorded_of(place / "run")
     contents = {part: digest for part, digest in recorded.contents.items() if part != "twins"}

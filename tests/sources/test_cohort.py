@@ -134,7 +134,7 @@ def test_empty_tables_are_fine(cohort: Cohort) -> None:
     assert empty.readings.is_empty()
 
 
-@pytest.mark.parametrize("name", [MACRO, "nss", *localisation.METRICS])
+@pytest.mark.parametrize("name", [MACRO, "multiclass", "validation", "nss", *localisation.METRICS])
 def test_a_class_has_no_name_that_results_use_for_something_else(cohort: Cohort, name: str) -> None:
     cases = cohort.cases.rename({"label_A": f"label_{name}"})
     with pytest.raises(UserError, match=f"{name} cannot be the name of a class"):

@@ -23,7 +23,7 @@ from radgaze.sources.streaming import LINE
 COLUMNS = ("image", "patient", "note")
 ROWS = [("0.png", "Müller", "a, b; c"), ("1.png", "Möller", 'so-called "a"'), ("2.png", "Ωκ|x", "two\nlines")]
 LINES = [2, 3, 4]
-DAMAGED = gzip.compress(b"a,b\n1,2\n")[:10] + b"\xff" * 20
+DAMAGED = gzip.compress(b"a,b\n1,2\n", mtime=0)[:10] + b"\xff" * 20
 
 
 def text(separator: str = ",") -> str:
@@ -120,6 +120,8 @@ def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
     for content in ("#image,patient\na,b\n", "# image,patient\na,1.5\n", "# image,patient\n"):
         path.write_text(content)
         assert [name.strip("# ") for name in column_names(path)] == ["image", "patient"]
+    path.write_text("# image,patient,label\na.png,p1,CHF\nb.png,p2,Normal\n")
+    assert column_names(path)[1:] == ["patient", "label"]
 
 
 def test_what_is_guessed_of_a_file_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -559,11 +559,11 @@ def test_a_file_name_that_several_images_have_is_refused(tmp_path: Path) -> None
         Image.fromarray(np.zeros((60, 40), np.uint8)).save(tmp_path / f"p{k}" / "pa.png")
     (tmp_path / "labels.csv").write_text("case,image,patient,label\nc,p0/pa.png,0,A\nd,p1/pa.png,1,B\n")
     for name in ("pa.png", "pa", "PA.png"):
-        with pytest.raises(UserError, match=r"looks.csv: 'pa(.png)?' may be 'p0/pa.png' or 'p1/pa.png'"):
+        with pytest.raises(UserError, match=r"looks.csv: 'pa(.png)?' is an image of 'c' and of 'd'"):
             positions(tmp_path, "image", [name])
     assert positions(tmp_path, "image", ["p0/pa.png", "p1/pa.png"]) == [("c", 0), ("d", 1)]
     save_mask(tmp_path / "masks" / "pa_mask.png")
-    with pytest.raises(UserError, match="masks: 'pa' may be"):
+    with pytest.raises(UserError, match="masks: 'pa' is an image of 'c' and of 'd'"):
         table.read(TableOptions(tmp_path / "labels.csv", masks=tmp_path / "masks"))
 
 

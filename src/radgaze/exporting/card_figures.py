@@ -106,8 +106,8 @@ def reliance(results: EvaluationResults | None) -> list[str]:
     ]
     titles = [title for title, _ in RELIANCE.values()]
     return [
-        "How far the prediction moves when the confounder alone is added; 0 means that the network does not "
-        "use it.",
+        "How far the prediction moves when the confounder alone is added; a network that does not use it "
+        "has 0 in all columns.",
         table_of(["confounder", *titles, "cases", "pairs"], rows),
     ]
 

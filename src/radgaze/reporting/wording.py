@@ -109,7 +109,8 @@ def difference(entry: object, digits: int = 3) -> str:
     if low <= 0 <= high:
         return f"{text}, not distinguishable from 0"
     p = finite(_part(entry, "p"))
-    is_shown = p is None or p < LEVEL
+    several = (_part(entry, "comparisons") or 1) != 1
+    is_shown = p is None or p < LEVEL or not several
     return text if is_shown else f"{text}, not distinguishable from 0 after Holm's correction"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from radgaze import models
 from radgaze.errors import UserError
 from radgaze.files import write_bytes
-from radgaze.runs import dates, origin, settings
+from radgaze.runs import dates, origin, resumed, settings
 from radgaze.runs.history import HISTORY
 from radgaze.runs.run import PREDICTIONS, WITHOUT_GAZE, Run
 from radgaze.tables import write_parquet
@@ -42,7 +42,7 @@ def without_gaze(run: Run, device: str = "auto") -> Run:
     models.save(run.model(), config.model, run.classes, out / "model", size=config.input.size)
     settings.write(config, out / "config.yaml")
     origin.write(store, out)
-    for name in (HISTORY, dates.FILE):
+    for name in (HISTORY, dates.FILE, resumed.FILE):
         if (run.path / name).is_file():
             write_bytes((run.path / name).read_bytes(), out / name)
     network = models.load(out / "model")[0]

@@ -256,14 +256,17 @@ def _unpacked(raw: BinaryIO) -> BinaryIO:
 def _is_comment(text: bytes, separator: str | None) -> bool:
     """Whether the first line, which begins with #, is a comment and no header of which # is a part.
 
-    A comment has fewer cells than the header; or # stands apart, and what follows is no record with a number.
+    A comment has fewer cells than the header; or # and each separator stand apart from the next word, as in
+    prose, and what follows is no record with a number.
     """
     first, *after = (line.decode(errors="replace") for line in text.split(b"\n", 100)[:100])
     header = next((line for line in after if line.strip() and not line.startswith("#")), "")
     separator = separator or _likely(header)
-    if len(_cells(header, separator)) > len(_cells(first, separator)):
+    cells, after_it = _cells(first, separator), _cells(header, separator)
+    if len(after_it) > len(cells):
         return True
-    return bool(header) and first.startswith("# ") and not any(map(_is_number, _cells(header, separator)))
+    is_prose = first.startswith("# ") and all(cell.startswith(" ") for cell in cells[1:])
+    return is_prose and bool(header) and not any(map(_is_number, after_it))
 
 
 def _likely(header: str) -> str:

@@ -126,8 +126,8 @@ class FolderServer:
                     status = path.stat()
                 except OSError:  # gone meanwhile, or a link to nothing
                     continue
-                # A date in the future, as of another machine's clock, does not say that the file changes.
-                is_quiet = not 0 <= time.time() - status.st_mtime < QUIET
+                # A date far in the future, as of another machine's clock, does not say that the file changes.
+                is_quiet = abs(time.time() - status.st_mtime) >= QUIET
                 if not S_ISREG(status.st_mode) or (self.steps.watching and not is_quiet):
                     continue
                 where = str(path.relative_to(self.folder))

@@ -10,7 +10,7 @@ from radgaze.reporting.paper.words import mean_words, short_words
 from radgaze.reporting.reasons.worlds import World
 from radgaze.reporting.wording import DASH, RELIANCE
 
-HEADINGS = ("Mean AUC", "Minus baseline", "Gap closed", "Reliance ↓")
+HEADINGS = ("Mean AUC", "Minus baseline", "Gap closed", "Reliance")
 COLUMNS = (
     *("store", "experiment", "figure", "value", "low", "high", "seeds", "p_holm", "p_holm_is_bound"),
     *("patients", "discordant", "no_verdict", "undefined"),

@@ -282,7 +282,8 @@ def _cut(boxes: pl.DataFrame, cases: pl.DataFrame, sizes: pl.DataFrame) -> tuple
     boxes = boxes.join(sizes, on="case_id", how="left", maintain_order="left")
     # Without a readable header the edges are unknown; such an image will not be in a store.
     cut = boxes.with_columns(
-        pl.col("x1", "x2").clip(0, pl.col("columns")), pl.col("y1", "y2").clip(0, pl.col("rows"))
+        pl.col("x1", "x2").clip(0, pl.col("columns").fill_null(float("inf"))),
+        pl.col("y1", "y2").clip(0, pl.col("rows").fill_null(float("inf"))),
     )
     on = (pl.col("x2") > pl.col("x1")) & (pl.col("y2") > pl.col("y1"))
     return cut.filter(on).select(*NO_BOXES), cut.filter(~on)

@@ -79,10 +79,10 @@ class Matcher:
         shared = records.filter(pl.col("other").is_not_null())
         if shared.height:
             key, *ids = shared.select("key", "case_id", "other").row(0)
-            one, other = (self._sheet.filter(pl.col("case_id") == case_id)["image"][0] for case_id in ids)
+            one, other = (self._sheet.filter(pl.col("case_id") == case_id)["name"][0] for case_id in ids)
             raise UserError(
-                f"{self._path}: {key!r} may be {one!r} or {other!r} of the table; name each case by its id, "
-                "or by its image as the table writes it"
+                f"{self._path}: {key!r} is an image of {one!r} and of {other!r} of the table; name each case "
+                "as the table does"
             )
 
 
