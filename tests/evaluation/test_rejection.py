@@ -254,6 +254,8 @@ def test_exclusive_classes_of_a_sigmoid_are_predicted_and_judged_as_the_report_d
     objective = replace(run.config.objective, classification="sigmoid")
     other = Run(tmp_path / "run", replace(run.config, objective=objective))
     assert other.exclusive
+    path = tmp_path / "run" / "predictions.parquet"
+    pl.read_parquet(path).with_columns(pl.col("patient") * 0).write_parquet(path)
     drawn = strata_drawn(monkeypatch)
     evaluation = evaluate_referral(other, ReferralOptions(score="alpha", goal="coverage=0.8", resamples=20))
     assert {classes for _, classes in drawn} == {1}
@@ -262,4 +264,7 @@ def test_exclusive_classes_of_a_sigmoid_are_predicted_and_judged_as_the_report_d
     y = cases.select(f"label_{name}" for name in CLASSES).to_numpy()
     assert cases["predicted"].to_list() == [CLASSES[k] for k in p.argmax(1)]
     assert cases["error"].to_list() == (p.argmax(1) != y.argmax(1)).tolist()
-    assert evaluation.results.errors == int(cases.filter(split="test")["error"].sum())
+    test = cases.filter(split="test")
+    assert evaluation.results.errors == int(test["error"].sum())
+    patients = [test.filter(error=wrong)["patient"].n_unique() for wrong in (True, False)]
+    assert evaluation.results.discordant == min(patients) < min(test["error"].sum(), (~test["error"]).sum())
