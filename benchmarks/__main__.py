@@ -76,6 +76,11 @@ BENCHMARKS = {
         "what each experiment relies on, and its controls, on four kinds of phantoms",
         slow=True,
     ),
+    "reasons_readers": Benchmark(
+        "reasons_readers:run",
+        "why the case's own gaze adds little on the device: regions, classes and ideal readers",
+        slow=True,
+    ),
     "reasons_tuning": Benchmark(
         "reasons_tuning:run", "settings of counterfactual training, on development phantoms", slow=True
     ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -53,6 +54,8 @@ OF_DEMO = ("baseline", "set1_guided", "set3_guided", "exchange", "exchange_guide
 
 FOUND = Path(__file__).parent / "results" / "reasons.json"
 
+Quality = Literal["ideal", "typical", "poor"]
+
 MACHINES = "The runs come from more than one kind of processor; the one named below is the last."
 
 
@@ -65,12 +68,14 @@ class Cell:
         name: Name of the row: the experiment, with its control if any.
         method: The experiment and its settings.
         seed: Seed of the phantom, of the order of the cases and of the first weights.
+        readers: Quality of the gaze, see `SimulationOptions.readers`.
     """
 
     world: str
     name: str
     method: Method
     seed: int
+    readers: Quality = "typical"
 
 
 def run(
@@ -141,18 +146,18 @@ def methods() -> dict[str, Method]:
     return rows
 
 
-def published(path: Path) -> Runs:
-    """The figures of the runs in a result, by store, row and seed."""
+def published(path: Path, first: str = "world") -> Runs:
+    """The figures of the runs in a result, by store (or another field, `first`), row and seed."""
     if not path.is_file():
         return {}
     runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    return {(each.pop("world"), each.pop("name"), each.pop("seed")): each for each in runs}
+    return {(each.pop(first), each.pop("name"), each.pop("seed")): each for each in runs}
 
 
 def measured(cell: Cell, folder: Path) -> Figures | None:
     """Figures of a run, kept in a folder; None while another process measures them."""
     place = place_of(cell, folder)
-    store_of(cell.world, cell.seed, place)
+    store_of(cell, place)
     return kept(figures_of(cell, folder), partial(_figures, cell, place))
 
 
@@ -165,7 +170,8 @@ def there(cell: Cell, folder: Path) -> Figures | None:
 
 def place_of(cell: Cell, folder: Path) -> Path:
     """The folder of a store and its runs."""
-    return folder / f"{cell.world}-{cell.seed}"
+    name = cell.world if cell.readers == "typical" else f"{cell.world}-{cell.readers}"
+    return folder / f"{name}-{cell.seed}"
 
 
 def figures_of(cell: Cell, folder: Path) -> Path:
@@ -173,13 +179,13 @@ def figures_of(cell: Cell, folder: Path) -> Path:
     return place_of(cell, folder) / "figures" / f"{cell.name}.json"
 
 
-def store_of(world: str, seed: int, place: Path) -> Store:
-    """The store of a world and a seed, made where it is missing; other processes wait for it."""
+def store_of(cell: Cell, place: Path) -> Store:
+    """The store of a run, made where it is missing; other processes wait for it."""
     path = place / "store"
     place.mkdir(parents=True, exist_ok=True)
     with exclusive(place / "store.lock", "another process makes the store", patience=3600):
         if not path.is_dir():
-            say(f"Making the store {world} of seed {seed}", bold=True)
+            say(f"Making the store {place.name}", bold=True)
             raw = place / "raw"
             with redirect_stdout(io.StringIO()):
                 simulate(
@@ -187,9 +193,10 @@ def store_of(world: str, seed: int, place: Path) -> Store:
                         raw,
                         patients=PATIENTS,
                         test_patients=TEST_PATIENTS,
-                        seed=seed,
+                        seed=cell.seed,
                         pixels=PIXELS,
-                        confounder=(WORLDS[world],),
+                        confounder=(WORLDS[cell.world],),
+                        readers=cell.readers,
                         twins=True,
                         workers=1,
                     )
@@ -200,7 +207,7 @@ def store_of(world: str, seed: int, place: Path) -> Store:
 
 
 def _figures(cell: Cell, place: Path) -> Figures:
-    say(f"{cell.world}, seed {cell.seed}: {cell.name}", bold=True)
+    say(f"{place.name}: {cell.name}", bold=True)
     config = configured(cell.method, str((place / "store").resolve()), cell.seed)
     with redirect_stdout(io.StringIO()):
         trained, seconds = trained_run(config, place / "runs" / cell.name.replace(" ", "_"))
