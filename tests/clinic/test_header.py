@@ -107,7 +107,7 @@ def test_missing_elements_of_type_2_are_there_and_empty() -> None:
         ("PatientAge", "71"),
         ("PatientIdentityRemoved", "perhaps"),
         ("PatientWeight", "heavy"),
-        ("TimezoneOffsetFromUTC", "JST"),
+        *(("TimezoneOffsetFromUTC", text) for text in ("JST", "-0000", "-1201", "+1401", "+0960")),
     ],
 )
 def test_values_that_are_none_of_their_element_are_left_out(keyword: str, wrong: str) -> None:

@@ -16,6 +16,7 @@ from radgaze.evaluation.statistics.policy import bootstraps
 from radgaze.reporting.paper import Results
 from radgaze.reporting.paper.limitations import limits
 from tests.evaluation.known import known
+from tests.evaluation.strata import strata_drawn
 from tests.reporting.fakes import CLASSES
 from tests.reporting.paper.grids import grid
 
@@ -68,6 +69,16 @@ def test_figures_and_paired_differences_of_one_seed_are_those_of_compare(one: Re
             assert entry.value == pytest.approx(row["difference"])
             assert entry.low == pytest.approx(row["low"], abs=0.04)
             assert entry.p == pytest.approx(row["p_bootstrap_holm"], abs=0.1)
+
+
+def test_aucs_are_resampled_within_classes_and_maps_over_all_cases(
+    one: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = strata_drawn(monkeypatch)
+    estimated(one, resamples=20)
+    test = one.runs["baseline"][0].predictions().filter(split="test")
+    assert drawn[0] == (test.height, len(CLASSES))
+    assert all(strata <= 1 for _, strata in drawn[1:])
 
 
 def test_maps_of_one_seed_on_few_patients_have_the_interval_of_a_mean_of_few(tmp_path: Path) -> None:

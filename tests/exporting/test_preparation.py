@@ -39,6 +39,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "exact": {"VOILUTFunction": "LINEAR_EXACT", "WindowCenter": 2000, "WindowWidth": 1500},
     "sigmoid": {"VOILUTFunction": "SIGMOID", "WindowCenter": 1800, "WindowWidth": 900},
     "voi_lut": {"VOILUTSequence": [lut(list(range(0, 4000, 2)), 500)]},
+    "voi_lut_below_zero": {
+        "RescaleIntercept": "-2000",
+        "VOILUTSequence": [lut(list(range(0, 4000, 2)), 2**16 - 1500)],
+    },
     "padding": {
         "WindowCenter": None,
         "WindowWidth": None,

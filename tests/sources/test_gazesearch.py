@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -68,6 +69,20 @@ def test_a_case_is_an_image_with_what_was_found_on_it(made: Tree, capfd: pytest.
     assert table.rows() == [("a", 0, 1, 1), ("b", 1, 0, 0), ("c", 2, 1, 0)]
     assert "1 of 4 images are in several" in capfd.readouterr().err
     assert Counter(cohort.rejections["reason"]) == {"missing_image": 1, "off_image_fixation": 2}
+
+
+def test_of_several_files_of_a_name_the_first_by_path_is_taken_and_said(
+    made: Tree, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (made[1] / "deep" / "a.png").write_bytes((made[1] / "deep" / "b.png").read_bytes())
+    cohort = gazesearch.read(GazeSearchOptions(*made))
+    assert cohort.cases.row(by_predicate=pl.col("case_id") == "a", named=True)["image"] == str(
+        made[1] / "a.jpg"
+    )
+    assert (
+        "more than one file of the same name in 1 case; the first by path is taken, for a "
+        in capfd.readouterr().err
+    )
 
 
 def test_positions_are_the_middles_of_the_frames_pixels_in_the_images_own_size(made: Tree) -> None:

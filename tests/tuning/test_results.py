@@ -47,7 +47,10 @@ def test_the_table_holds_every_trial_and_what_was_drawn(
     assert f"<h1>out: settings of {wanted.config.experiment}" in page
 
 
-@pytest.mark.parametrize("split", [{"kind": "stratified"}, {"kind": "folds", "folds": 3, "seed": None}])
+@pytest.mark.parametrize(
+    "split",
+    [{"kind": "stratified"}, {"kind": "folds", "folds": 3, "seed": None}, {"kind": "stratified", "seed": 3}],
+)
 def test_a_run_with_the_best_settings_has_the_split_of_the_search(
     split: dict[str, object], search: MakeSearch, formula: Formula, tmp_path: Path
 ) -> None:

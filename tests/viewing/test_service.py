@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radgaze.predicting.inputs import Subject
 from radgaze.viewing import service as service_module
 from radgaze.viewing.decoding import window_of
 from radgaze.viewing.kept import Kept
-from radgaze.viewing.network import Network, Reading
+from radgaze.viewing.network import Network
 from radgaze.viewing.refusals import RefusedError
 from radgaze.viewing.service import Limits, Service
 from radgaze.viewing.work import Work
@@ -155,26 +155,28 @@ def test_few_files_are_received_at_a_time(small: Service) -> None:
     asyncio.run(play())
 
 
-def test_an_image_that_is_forgotten_while_it_is_predicted_leaves_nothing_in_memory(
-    networks: list[Network], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("wanted", ["read", "map_of"])
+def test_an_image_that_is_forgotten_while_it_is_worked_on_leaves_nothing_in_memory(
+    wanted: str, networks: list[Network], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Service(networks[:1], None)
-    begun, going, read = threading.Event(), threading.Event(), networks[0].read
+    begun, going, work = threading.Event(), threading.Event(), getattr(networks[0], wanted)
 
-    def slow(subject: Subject) -> Reading:
+    def slow(_: Network, *given: Any, **named: Any) -> Any:
         begun.set()
         going.wait(10)
-        return read(subject)
+        return work(*given, **named)
 
     async def forgotten_meanwhile() -> None:
         shown = await made.receive(parts_of(png(np.zeros((40, 40), np.uint8))))
-        predicted = asyncio.create_task(made.reading(shown.key))
+        asked = made.reading(shown.key) if wanted == "read" else made.map_of(shown.key, 0, "grad_cam", "CHF")
+        answered = asyncio.create_task(asked)
         await asyncio.to_thread(begun.wait, 10)
         made.forget(shown.key)
         going.set()
-        await predicted
+        await answered
 
-    monkeypatch.setattr(Network, "read", lambda _, subject: slow(subject))
+    monkeypatch.setattr(Network, wanted, slow)
     try:
         asyncio.run(forgotten_meanwhile())
         assert [len(memory) for memory in (made.images, made.readings, made.maps, made._subjects)] == [0] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,11 +205,20 @@ def _is_number(value: object) -> bool:
 
 
 def _images(folder: Path) -> dict[str, str]:
-    """Paths of images, by name without ending."""
+    """Paths of images, by name without ending; of several files of a name the first by path."""
     if not folder.is_dir():
         raise UserError(f"`images={folder}` is not a folder")
     kinds = {".jpg", ".jpeg", ".png", ".dcm"}
-    return {p.stem: str(p) for p in sorted(folder.rglob("*"), reverse=True) if p.suffix.lower() in kinds}
+    files = [path for path in sorted(folder.rglob("*"), reverse=True) if path.suffix.lower() in kinds]
+    images = {path.stem: str(path) for path in files}
+    if len(images) < len(files):
+        several = sorted(name for name, count in Counter(path.stem for path in files).items() if count > 1)
+        note(
+            f"`images={folder}` has more than one file of the same name in {len(several):,} "
+            f"case{'s' * (len(several) > 1)}; the first by path is taken, for {several[0]} "
+            f"{images[several[0]]}"
+        )
+    return images
 
 
 def _say_leakage(searches: pl.DataFrame) -> None:

@@ -54,6 +54,8 @@ TYPE_2 = (
 )
 """Elements that every object has, if only empty."""
 AS_THEY_ARE = ("PatientName", "PatientID", "AccessionNumber", "StudyID", "ReferringPhysicianName")
+OFFSET = r"\+(0\d|1[0-3])[0-5]\d|\+1400|-(0\d|1[01])[0-5]\d|-1200"
+"""Offsets from UTC that DICOM PS3.3 allows, −1200 to +1400 (SOP Common Module), except −0000."""
 TERMS = {
     "PatientSex": ("M", "F", "O"),
     "PatientIdentityRemoved": ("YES", "NO"),
@@ -135,7 +137,7 @@ def _is_usable(keyword: str, vr: str, text: str | int) -> bool:
     if terms is not None:
         return text in terms
     if keyword == "TimezoneOffsetFromUTC":
-        return re.fullmatch(r"[+-](0\d|1[0-4])[0-5]\d", text) is not None
+        return text != "-0000" and re.fullmatch(OFFSET, text) is not None
     if vr == "DA":
         return _is_date(text)
     if vr == "TM":
