@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -13,17 +14,20 @@ import polars as pl
 import polars.selectors as cs
 import pydicom
 import pytest
+from PIL import Image
 
 from radgaze.cli import main
 from radgaze.errors import UserError
+from radgaze.files import read_json, write_text
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.contents import VIEWS
 from radgaze.store import merge
 from radgaze.store.dataset import GazeDataset
+from radgaze.store.manifest import seal
 from radgaze.store.merge import MergeOptions
 from radgaze.store.store import Store
 from radgaze.store.verification import verify
-from tests.store.cohorts import make_cohort
+from tests.store.cohorts import make_cohort, write_dicom
 from tests.stores import prepare
 
 
@@ -128,6 +132,48 @@ def test_the_same_again_is_left_as_it_is_and_stores_in_another_place_are_the_sam
     cohort = merge.read(MergeOptions(paths, map=["edema=CHF"]))
     again = prepare(cohort, whole.path, size=64, voi="window", fitted=True, workers=1)
     assert again.manifest == whole.manifest
+
+
+def overwritten(path: Path, changed: str) -> None:
+    """Write another image or mask to the file."""
+    if changed == "image":
+        write_dicom(path, np.zeros((90, 90)))
+    else:
+        Image.fromarray(np.ones((45, 45), bool)).save(path)
+
+
+@pytest.mark.parametrize("changed", ["image", "mask"])
+def test_stores_that_were_prepared_again_are_merged_again(changed: str, tmp_path: Path) -> None:
+    made = make_cohort(tmp_path / "images", 4, shape=(90, 90))
+    prepare(made, tmp_path / "one", size=32, workers=1)
+    prepare(make_cohort(tmp_path / "others", 4, seed=1), tmp_path / "two", size=32, workers=1)
+
+    def merged(**options: bool) -> Store:
+        cohort = merge.read(MergeOptions([tmp_path / "one", tmp_path / "two"]))
+        return prepare(cohort, tmp_path / "both", size=32, fitted=True, workers=1, **options)
+
+    before = merged()
+    overwritten(Path(made.cases["image"][1] if changed == "image" else made.regions["file"][0]), changed)
+    prepare(made, tmp_path / "one", size=32, workers=1, overwrite=True)
+    with pytest.raises(UserError, match=r"stores of which one is new or has changed since.*`overwrite"):
+        merged()
+    after = merged(overwrite=True)
+    name = {"image": "images", "mask": "regions"}[changed] + "/shard-00000.npy"
+    assert after.manifest["hashes"][name] != before.manifest["hashes"][name]
+
+
+def test_a_merged_store_that_does_not_record_the_files_of_its_stores_is_told(
+    stores: tuple[Store, Store], whole: Store, tmp_path: Path
+) -> None:
+    shutil.copytree(whole.path, tmp_path / "store")
+    manifest = read_json(tmp_path / "store" / "manifest.json", lambda _: True, "")
+    manifest["identity"]["content"] = "0" * 64
+    for one in manifest["parameters"]["stores"]:
+        one["content"] = one.pop("files")
+    write_text(json.dumps(seal(manifest)), tmp_path / "store" / "manifest.json")
+    cohort = merge.read(MergeOptions([s.path for s in stores], map=["edema=CHF"]))
+    with pytest.raises(UserError, match=r"stores whose files it does not record.*`overwrite"):
+        prepare(cohort, tmp_path / "store", size=64, voi="window", fitted=True, workers=1)
 
 
 def test_a_class_that_is_left_out_leaves_cases_without_one(stores: tuple[Store, Store]) -> None:

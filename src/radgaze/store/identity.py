@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TypeGuard
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from radgaze.store.digest import file_digest
 from radgaze.store.manifest import Parameters, is_manifest
 from radgaze.store.opening import FORMAT, MANIFEST
 from radgaze.store.store import REJECTIONS, TABLES, Store
+from radgaze.words import listed
 
 STORE_FILES = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions|mentions|twins)\.parquet"
@@ -130,12 +132,30 @@ def finished(
     store = Store.open(out)
     if store.manifest.get("identity") == identity.recorded() and not _changed_since(store, cohort):
         return store
-    old = store.manifest["parameters"]
-    differ = [f"{key} {old.get(key)}, not {new}" for key, new in parameters.items() if old.get(key) != new]
+    differ = differing(store.manifest["parameters"], parameters)
     raise UserError(
         f"{out} holds another store ({', '.join(differ) or 'its source has changed since'}); "
         "add `overwrite=True` to replace it, or choose another `out`"
     )
+
+
+def differing(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
+    """Describe the parameters of a preparation that differ from those of an earlier one."""
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return [_difference(key, old.get(key), new.get(key)) for key in keys]
+
+
+def _difference(key: str, old: object, new: object) -> str:
+    if not (_are_records(old) and _are_records(new)):
+        return f"{key} {old}, not {new}"
+    if any(one.keys() - then.keys() for one in new for then in old):
+        return f"{key} whose files it does not record, as one of an earlier version of radgaze"
+    changed = [str(one.get("name")) for one in new if one not in old]
+    return f"{key} of which {listed(changed)} is new or has changed since" if changed else f"other {key}"
+
+
+def _are_records(value: object) -> TypeGuard[list[dict[str, object]]]:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _check_replaceable(out: Path) -> None:

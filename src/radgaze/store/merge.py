@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +110,7 @@ def read(options: MergeOptions) -> Cohort:
         rejections=pl.concat([repeated, _echoes(echoes), _without_class(without)]),
         parameters={
             "stores": [
-                {"name": name, "source": s.manifest["source"], "content": s.manifest["identity"]["content"]}
+                {"name": name, "source": s.manifest["source"], "files": _digest(s)}
                 for s, name in zip(opened, names, strict=True)
             ],
             "map": renamed,
@@ -140,6 +142,11 @@ def _without_class(cases: pl.DataFrame) -> pl.DataFrame:
         pl.lit(None, pl.String).alias("reading_id"),
         pl.format("of {}: not one of the classes that are left", "origin").alias("detail"),
     )
+
+
+def _digest(store: Store) -> str:
+    """Digest of a store's files: that of its cohort would not tell whether images or masks were replaced."""
+    return hashlib.sha256(json.dumps(store.manifest["hashes"], sort_keys=True).encode()).hexdigest()
 
 
 def _names(stores: Sequence[Store]) -> list[str]:

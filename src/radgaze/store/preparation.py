@@ -22,7 +22,7 @@ from radgaze.execution.cluster import load
 from radgaze.sources.cohort import Cohort
 from radgaze.store.distributed import read_by_cluster
 from radgaze.store.finishing import finish, without
-from radgaze.store.identity import finished, identity_of
+from radgaze.store.identity import differing, finished, identity_of
 from radgaze.store.journal import DoneImages
 from radgaze.store.options import PrepareOptions
 from radgaze.store.partial import Partial, Plan, partial_of
@@ -119,10 +119,7 @@ def _check_begun(aside: Partial, wanted: Plan) -> None:
             f"there is nothing to go on with: {aside.folder} holds no preparation that was begun; leave "
             "`resume` out to begin one"
         )
-    old, new = plan.get("parameters", {}), wanted["parameters"]
-    differ = [
-        f"{key} {old.get(key)}, not {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)
-    ]
+    differ = differing(plan.get("parameters", {}), wanted["parameters"])
     if not differ and plan.get("content") != wanted["content"]:
         differ.append("another source")
     for is_same, words in (
