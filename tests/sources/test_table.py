@@ -90,9 +90,9 @@ def test_readings_are_of_case_and_reader_in_time_and_readers_are_not_named(folde
         ("c/0", "c", "reader-2", 1),
     ]
     assert cohort.fixations.collect().select("reading_id", "index", "x", "y", "onset").rows() == [
-        ("b/0", 0, 5, 6, 0.1),
-        ("b/0", 1, 10, 20, 0.5),
-        ("b/1", 0, 7, 8, 0.2),
+        ("b/0", 0, 5, 6, 0.0),  # at 0.1 in the table, as the reading's first
+        ("b/0", 1, 10, 20, 0.4),
+        ("b/1", 0, 7, 8, 0.0),
     ]
     counts = {"off_image_fixation": 3, "gaze_without_case": 1, "missing_image": 1, "no_label": 1}
     assert tally(cohort) == counts

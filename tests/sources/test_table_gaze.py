@@ -9,15 +9,20 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 from radgaze.errors import UserError
+from radgaze.gaze.frames import Frames
+from radgaze.gaze.spec import GazeMaps
 from radgaze.sources import external_sort as spool
 from radgaze.sources import streaming, table
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.table import TableOptions
 from radgaze.sources.table import gaze as table_gaze
 from radgaze.store import merge
+from radgaze.store.batch import collate
+from radgaze.store.dataset import GazeDataset
 from radgaze.store.merge import MergeOptions
 from tests.sources.names import read_named
 from tests.stores import prepare
@@ -71,11 +76,12 @@ def looped(folder: Path) -> tuple[list[Reading], list[Fixation], list[tuple[str,
         for number, (who, looks) in enumerate(of_case.get(f"i{i}", {}).items()):
             own = f"i{i}/{number}"
             end = max(onset + duration for onset, *_, duration in looks)
-            lasts = end - min(onset for onset, *_ in looks)
+            start = min(onset for onset, *_ in looks)
+            lasts = end - start
             readings.append((own, f"i{i}", readers.get(who), len(looks), lasts))
             for index, (onset, _, x, y, duration) in enumerate(sorted(looks)):
                 if x and y and 0 <= float(x) <= SIDE and 0 <= float(y) <= SIDE:
-                    fixations.append((own, index, float(x), float(y), onset, duration))
+                    fixations.append((own, index, float(x), float(y), onset - start, duration))
                 else:
                     off.append((own, f"index {index}"))
     return readings, fixations, off, sum(map(len, of_case[f"i{CASES}"].values()))
@@ -97,6 +103,30 @@ def test_readings_are_what_a_loop_over_all_fixations_finds(
     assert rejected["gaze_without_case"].select("case_id", "detail").rows() == [
         (f"i{CASES}", f"{strange} fixations on an image that is not in the table")
     ]
+
+
+def test_a_clock_that_runs_over_the_session_changes_neither_maps_nor_frames(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Unix time in seconds, of which a float32 keeps steps of two minutes."""
+    head, *looks = [line.split(",") for line in (folder / "looks.csv").read_text().splitlines()]
+    later = [[*before, str(float(onset) + 1.7e9), duration] for *before, onset, duration in looks]
+    (tmp_path / "looks.csv").write_text("\n".join(map(",".join, [head, *later])))
+    batches = []
+    for name, looks_of in (("session", tmp_path), ("reading", folder)):
+        cohort = read_named(folder / "labels.csv", fixations=looks_of / "looks.csv", without_gaze="drop")
+        store = prepare(cohort, tmp_path / name, size=32, workers=1)
+        assert (
+            cohort.fixations.group_by("reading_id").agg(pl.col("onset").min()).collect()["onset"] < 5
+        ).all()
+        batches.append(collate(list(GazeDataset(store, None, size=32, gaze=GazeMaps(unit="share")))))
+    session, reading = batches
+    assert torch.equal(session.times, reading.times)
+    assert torch.equal(session.gaze_maps(), reading.gaze_maps())
+    seconds = Frames(each="seconds", seconds=0.5, most=12)
+    for got, expected in zip(session.frames(seconds), reading.frames(seconds), strict=True):
+        assert torch.equal(got, expected)
+    assert session.frames(seconds)[1].sum(1).max() > 1
 
 
 def test_fixations_of_other_images_alone_are_a_mistake(

@@ -43,6 +43,8 @@ class Gaze:
 def gaze_of(options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame) -> Gaze:
     """Read the gaze on cases, in the order of the cases; fixations of a reading are sorted by time.
 
+    The first fixation of a reading has onset 0, wherever it is.
+
     Args:
         options: File of the fixations, None for no gaze, and the settings of its reading.
         sheet: Table of case_id, name and image (as in the table) of all records.
@@ -206,7 +208,11 @@ def _placed(fixations: pl.DataFrame, frame: tuple[int, int] | None) -> pl.DataFr
         .sort("case", "first", "onset", "place")
         .with_columns(number=pl.col("first").rank("dense").over("case") - 1)
         .with_columns(reading_id=pl.format("{}/{}", "case_id", "number"))
-        .with_columns(index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32))
+        .with_columns(
+            index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32),
+            # A clock may run over the whole session, or count from 1970, beyond what a float32 keeps.
+            onset=pl.col("onset") - pl.col("onset").min().over("reading_id"),
+        )
     )
     on = (pl.col("x") >= 0) & (pl.col("y") >= 0)
     # Without a readable header the edges are unknown; such an image will not be in a store.

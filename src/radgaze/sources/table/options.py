@@ -41,7 +41,7 @@ class TableOptions(Options):
             means that there is no such column: with split= patients are split again.
         key: Private CSV file to write, outside the store, with the image of each id.
         fixations: CSV or Parquet file with case, x, y (image px from the top left, pixel centres at +0.5),
-            onset, duration (s), reader.
+            onset, duration (s), reader. Onsets may be of any clock: those of a reading count from its first.
         fixation_columns: Columns of the fixations; others are guessed.
         fixation_frame: Size of the picture that x and y refer to, 1x1 for fractions; without it the size of
             the image.
