@@ -60,6 +60,34 @@ def test_a_bad_value_in_a_runs_own_file_is_refused_with_the_path(tmp_path: Path)
     assert str(error.value).startswith(f"{path}: `gaze.sigma` must be above 0, got -3.0; ")
 
 
+SPLITS = [
+    ({"fold": 3}, "`split.fold` needs `split.kind=folds`, got store: set that, or leave out `split.fold=3`"),
+    ({"kind": "stratified", "folds": 4}, "`split.folds` needs `split.kind=folds`, got stratified: .*"),
+    ({"kind": "store", "seed": 0}, "`split.seed` needs `split.kind=stratified or folds`, got store: .*"),
+    ({"kind": "folds", "fold": 9}, "`split.fold` must be from 0 to 4, got 9"),
+    ({"kind": "folds", "folds": 1}, "`split.folds` must be at least 2, got 1"),
+]
+
+
+@pytest.mark.parametrize(("split", "rule"), SPLITS)
+def test_a_split_is_not_given_in_vain(
+    split: dict[str, object], rule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match=f"^{rule}$"):
+        settings.resolve("baseline", split=split)
+    part = tmp_path / "part.yaml"
+    part.write_text(yaml.safe_dump({"split": split}))
+    assert main(["train", "--data", "store", "--out", str(tmp_path / "run"), "--config", str(part)]) == 2
+    assert capsys.readouterr().err.startswith("radgaze train: --split.")
+
+
+def test_a_runs_own_file_may_hold_a_field_of_the_split_that_it_does_not_use(tmp_path: Path) -> None:
+    config = settings.resolve("baseline", split={"kind": "folds", "fold": 3, "seed": 5})
+    config.split.kind = "store"
+    settings.write(config, tmp_path / "config.yaml")
+    assert settings.read(tmp_path / "config.yaml").split.fold == 3
+
+
 def test_sections_that_do_not_fit_together_are_refused() -> None:
     heatmap: dict[str, object] = {"match": "pool", "cells": 64}
     with pytest.raises(UserError, match=r"^`objective\.heatmap\.cells` must be at most the 32 px"):

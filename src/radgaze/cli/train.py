@@ -123,6 +123,8 @@ def run(args: Namespace) -> int:
         settings.check_terms(args.experiment, experiments.load(args.experiment, args.protocol), given)
     given = experiments.merge(given, {"trainer": _of_device(args, given)})
     config = settings.from_dict(given)
+    if not args.resume:
+        settings.check_used(config)
     if args.resume and (args.out or args.overwrite):
         option = "out" if args.out else "overwrite"
         raise UserError(f"`resume` goes on with the run in its own folder: leave out `{option}`, or `resume`")

@@ -171,8 +171,8 @@ class SplitConfig(Section):
             prepared with it; "stratified", 80/10/10 of the patients with even class shares; or "folds", of
             which one is the test set, and about an eighth of the others (a tenth of all cases) the validation
             set.
-        seed: Random seed of the split; None uses the seed of the run.
-        folds: Number of folds.
+        seed: Random seed of the kinds "stratified" and "folds"; None uses the seed of the run.
+        folds: Number of folds of the kind "folds".
         fold: Index of the test fold, from 0.
     """
 
@@ -180,6 +180,35 @@ class SplitConfig(Section):
     seed: int | None = option(None, at_least=0, at_most=2**32 - 1)
     folds: int = 5
     fold: int = 0
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            FieldError: A value is not allowed, or there is no such fold.
+        """
+        super().check()
+        if self.kind != "folds":
+            return
+        if self.folds < 2:
+            raise FieldError("folds", f"must be at least 2, got {self.folds}")
+        if not 0 <= self.fold < self.folds:
+            raise FieldError("fold", f"must be from 0 to {self.folds - 1}, got {self.fold}")
+
+    def check_used(self) -> None:
+        """Check that no field is set that the kind of split ignores.
+
+        Not a part of `check`, so that runs whose configuration holds such a field can be read.
+
+        Raises:
+            FieldError: There is such a field.
+        """
+        drawn = ("stratified", "folds")
+        for name, kinds in (("fold", drawn[1:]), ("folds", drawn[1:]), ("seed", drawn)):
+            value = getattr(self, name)
+            if value != getattr(SplitConfig, name) and self.kind not in kinds:
+                needed = f"needs `split.kind={' or '.join(kinds)}`, got {self.kind}"
+                raise FieldError(name, f"{needed}: set that, or leave out `split.{name}={value}`")
 
 
 @dataclass

@@ -42,14 +42,28 @@ def resolve(experiment: str, *, protocol: str = "honest", **overrides: object) -
             With another `model.encoder`, `model.weights` are the default, unless they are given too.
 
     Raises:
-        UserError: There is no such experiment or field, or a value is not allowed.
+        UserError: There is no such experiment or field, or a value is not allowed or is without effect.
     """
     settings = experiments.load(experiment, protocol)
     check_terms(experiment, settings, overrides)
     model = overrides.get("model")
     encoder = model.get("encoder") if isinstance(model, Mapping) else None
     settings = experiments.merge(experiments.for_encoder(settings, encoder), overrides)
-    return from_dict({**settings, "experiment": experiment, "protocol": protocol})
+    config = from_dict({**settings, "experiment": experiment, "protocol": protocol})
+    check_used(config)
+    return config
+
+
+def check_used(config: Config) -> None:
+    """Check that a configuration that was not read from a run sets no field of the split in vain.
+
+    Raises:
+        FieldError: It does.
+    """
+    try:
+        config.split.check_used()
+    except FieldError as error:
+        raise error.inside("split") from None
 
 
 def check_terms(experiment: str, settings: Mapping[str, object], given: Mapping[str, object]) -> None:
