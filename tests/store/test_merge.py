@@ -27,7 +27,7 @@ from radgaze.store.manifest import seal
 from radgaze.store.merge import MergeOptions
 from radgaze.store.store import Store
 from radgaze.store.verification import verify
-from tests.store.cohorts import make_cohort, write_dicom
+from tests.store.cohorts import make_cohort, with_mentions, write_dicom
 from tests.stores import prepare
 
 
@@ -310,6 +310,43 @@ def test_a_reading_of_both_is_no_second_reader(tmp_path: Path) -> None:
         ("case-00", "r0@two", "the same as r0@one"),
         ("case-02", "r2@two", "the same as r2@one"),
     ]
+
+
+def test_a_reading_of_both_keeps_the_mentions_of_either_store(tmp_path: Path) -> None:
+    paths = [prepared(tmp_path, "plain"), prepared(tmp_path, "reported", with_mentions)]
+    first, second = (merge.read(MergeOptions(order)).mentions for order in (paths, paths[::-1]))
+    theirs = Store.open(paths[1]).mentions
+    assert set(first["reading_id"]) == {"r0@plain", "r1@plain", "r2@plain"}
+    for found in (first, second):
+        own = found.with_columns(pl.col("reading_id").str.replace("@.*", ""))
+        assert set(own.iter_rows()) == set(theirs.iter_rows())
+
+
+def test_stores_whose_names_repeat_are_told_apart(tmp_path: Path) -> None:
+    paths = []
+    for k, name in enumerate(("p/s", "q/s", "r/s-2")):
+        made = make_cohort(tmp_path / f"images-{k}", 2, seed=k)
+        paths.append(prepare(made, tmp_path / name, size=32, workers=1).path)
+    cases = merge.read(MergeOptions(paths)).cases
+    assert cases["case_id"].n_unique() == 6
+    assert cases["origin"].unique(maintain_order=True).to_list() == ["s-1", "s-3", "s-2"]
+
+
+def test_an_id_that_ends_like_a_suffix_is_told(tmp_path: Path) -> None:
+    def suffixed(cohort: Cohort) -> Cohort:
+        tables = {
+            name: getattr(cohort, name).with_columns(pl.format("{}@two", "case_id").alias("case_id"))
+            for name in ("cases", "readings", "boxes", "rejections", "regions")
+        }
+        return replace(cohort, **tables)
+
+    paths = []
+    for k, name in enumerate(("one", "two", "three")):
+        made = make_cohort(tmp_path / f"images-{k}", 2, seed=k)
+        made = suffixed(made) if name == "three" else made
+        paths.append(prepare(made, tmp_path / name, size=32, workers=1).path)
+    with pytest.raises(UserError, match="two cases of the merged store would have the id case-00@two"):
+        merge.read(MergeOptions(paths))
 
 
 def test_what_part_of_an_image_was_shown_is_kept_where_all_stores_with_gaze_know_it(

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ from radgaze.options import Options, option
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.external_sort import slices, spooled
 from radgaze.sources.source import Source
-from radgaze.store.merge_marks import each_once, merged_gaze, merged_mentions, merged_regions
+from radgaze.store.merge_marks import check_ids, each_once, merged_gaze, merged_mentions, merged_regions
 from radgaze.store.pixels import reference
 from radgaze.store.store import Store, shard_name
 
@@ -46,7 +47,7 @@ def read(options: MergeOptions) -> Cohort:
 
     - Cases whose image files are identical in two stores become one case: that of the first store, with the
       readings, boxes and masks of all. A reading that equals one of an earlier store in all fixations is kept
-      once as well.
+      once as well, with the mentions of all.
     - Such a case takes the labels of classes that its first store lacks from the next store that has them;
       with exclusive classes only if it has no class yet. Labels that differ between stores are reported in
       the rejections.
@@ -62,8 +63,8 @@ def read(options: MergeOptions) -> Cohort:
         The cohort. Its images and masks are references to the stores, see `pixels.reference`.
 
     Raises:
-        UserError: There are fewer than two stores, they differ in size, window or classes, or `map` is
-            invalid.
+        UserError: There are fewer than two stores, they differ in size, window or classes, `map` is
+            invalid, or two cases or readings would have one id.
     """
     absent = options.absent
     opened = [Store.open(path) for path in options.stores]
@@ -86,8 +87,8 @@ def read(options: MergeOptions) -> Cohort:
     exclusive = all(store.exclusive for store in opened)
     first, merged = _once(cases, classes, exclusive=exclusive)
     repeated = _repeated(cases, first, merged, classes)
-    count = pl.sum_horizontal(f"label_{name}" for name in classes)
-    without = merged.filter(count != 1) if exclusive else merged.clear()
+    has = pl.sum_horizontal(f"label_{name}" for name in classes)
+    without = merged.filter(has != 1) if exclusive else merged.clear()
     merged = merged.join(without, on="case_id", how="anti", maintain_order="left")
     ids = set(merged["case_id"])
     readings, fixations, boxes = merged_gaze(opened, names, first, ids, renamed)
@@ -97,7 +98,7 @@ def read(options: MergeOptions) -> Cohort:
             part.join(echoes, on="reading_id", how="anti", maintain_order="left")
             for part in slices(fixations)
         )
-    mentions = merged_mentions(opened, names, readings, renamed)
+    mentions = merged_mentions(opened, names, readings, renamed, echoes)
     return Cohort(
         source="merge",
         classes=tuple(classes),
@@ -153,7 +154,13 @@ def _names(stores: Sequence[Store]) -> list[str]:
     """Names of the folders of the stores, numbered where two have the same name."""
     names = [store.path.resolve().name for store in stores]
     counts = Counter(names)
-    return [name if counts[name] == 1 else f"{name}-{k}" for k, name in enumerate(names, 1)]
+    taken, unique = {name for name in names if counts[name] == 1}, list[str]()
+    for k, name in enumerate(names, 1):
+        if counts[name] > 1:
+            name = next(new for n in count(k) if (new := f"{name}-{n}") not in taken)
+            taken.add(name)
+        unique.append(name)
+    return unique
 
 
 def _check(stores: Sequence[Store], names: Sequence[str]) -> None:
@@ -283,6 +290,7 @@ def _once(
         .otherwise("own_id")
     )
     leading = leading.with_columns(case_id=called)
+    check_ids(leading["case_id"], "cases")
     of_file = leading.unique("sha256", keep="first", maintain_order=True).select("sha256", "case_id")
     first = pl.concat(
         [

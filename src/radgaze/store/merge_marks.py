@@ -10,6 +10,7 @@ from functools import reduce
 import polars as pl
 
 from radgaze.console import note
+from radgaze.errors import UserError, shortened
 from radgaze.sources.contents import NO_FIXATIONS, NO_MENTIONS, NO_REGIONS, VIEWS
 from radgaze.sources.external_sort import height, slices, spooled
 from radgaze.store.names import plain
@@ -36,6 +37,9 @@ def merged_gaze(
 
     Returns:
         Readings, with the index of their store as `store`; fixations; and boxes.
+
+    Raises:
+        UserError: Two readings would have one id.
     """
     clash = _clashing(stores)
     shaped = any("shape" in store.boxes.columns for store in stores)
@@ -61,7 +65,9 @@ def merged_gaze(
             boxes = boxes.with_columns(shape=pl.lit("box"))
         parts["boxes"].append(boxes)
     boxes = _stacked(parts["boxes"]).unique(maintain_order=True)
-    return _stacked(parts["readings"]), spooled(_fixations(stores, new_ids)), boxes
+    readings = _stacked(parts["readings"])
+    check_ids(readings["reading_id"], "readings")
+    return readings, spooled(_fixations(stores, new_ids)), boxes
 
 
 def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -80,18 +86,25 @@ def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iter
 
 
 def merged_mentions(
-    stores: Sequence[Store], names: Sequence[str], readings: pl.DataFrame, renamed: Mapping[str, str]
+    stores: Sequence[Store],
+    names: Sequence[str],
+    readings: pl.DataFrame,
+    renamed: Mapping[str, str],
+    echoes: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Merge the mentions of classes.
+    """Merge the mentions of classes; those of a repeated reading are of the one that it equals.
 
-    Of several classes that are one in the merged store, a fixation has the largest share.
+    Of several classes that are one in the merged store, or of several mentions of a class, a fixation has
+    the largest share.
 
     Args:
         stores: Stores to merge.
         names: Names of the stores.
         readings: Readings that the merged store has.
         renamed: Names of classes in the merged store; "" for one that is left out, with its mentions.
+        echoes: The repeated readings, from `each_once`.
     """
+    equal_to = dict(echoes.select("reading_id", "of").iter_rows())
     clash = _clashing(stores)
     parts = [pl.DataFrame(schema=NO_MENTIONS)]
     for store, name in zip(stores, names, strict=True):
@@ -101,8 +114,23 @@ def merged_mentions(
             label=pl.col("label").replace(dict(renamed)),
         )
         parts.append(mentions.filter(pl.col("label") != "").select(*NO_MENTIONS))
-    merged = pl.concat(parts).join(readings, on="reading_id", how="semi", maintain_order="left")
+    merged = pl.concat(parts).with_columns(pl.col("reading_id").replace(equal_to))
+    merged = merged.join(readings, on="reading_id", how="semi", maintain_order="left")
     return merged.group_by("reading_id", "index", "label", maintain_order=True).agg(pl.col("share").max())
+
+
+def check_ids(ids: pl.Series, things: str) -> None:
+    """Check that ids of a merged store are unique.
+
+    Raises:
+        UserError: An id of one store equals an id of another one with the suffix that tells both apart.
+    """
+    repeated = ids.filter(ids.is_duplicated())
+    if len(repeated):
+        raise UserError(
+            f"two {things} of the merged store would have the id {shortened(repeated[0], 80)}; rename the "
+            "folder of the store whose name it ends with"
+        )
 
 
 def _clashing(stores: Sequence[Store]) -> Counter[str]:
