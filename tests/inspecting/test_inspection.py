@@ -77,6 +77,29 @@ def test_masks_are_counted_by_label_with_the_share_that_they_cover(store: Store,
     assert as_json(found)["masks"][0]["label"] == "left lung"
 
 
+@pytest.mark.parametrize(
+    ("shape", "corners", "area"),
+    [
+        ("box", (0, 0, 50, 50), 0.25),
+        ("ellipse", (0, 0, 50, 50), 0.25 * np.pi / 4),
+        ("box", (-60, -60, 200, 200), 1.0),
+        ("ellipse", (-200, -200, 300, 300), 1.0),
+        ("ellipse", (-50, 0, 50, 100), 0.5 * np.pi / 4),
+        ("box", (110, 0, 150, 50), 0.0),
+    ],
+)
+def test_the_area_of_a_box_or_ellipse_is_its_share_of_the_radiograph(
+    shape: str, corners: tuple[float, ...], area: float, tmp_path: Path
+) -> None:
+    cohort = make_cohort(tmp_path / "images", 1, shape=(100, 100))
+    row = ("case-00", "heart", *map(float, corners), shape)
+    boxes = pl.DataFrame([row], schema=[*cohort.boxes.columns, "shape"], orient="row")
+    store = prepare(replace(cohort, boxes=boxes), tmp_path / "store", size=64, workers=1)
+    (found,) = inspect(store, InspectOptions(resamples=50)).boxes["area"]
+    assert found == pytest.approx(area, abs=1e-6)
+    assert found <= 1
+
+
 def test_readings_are_those_of_the_tables(store: Store, found: Inspection) -> None:
     counts = dict(store.fixations.group_by("reading_id").len().iter_rows())
     for reading, on_image in found.readings.select("reading_id", "on_image").iter_rows():

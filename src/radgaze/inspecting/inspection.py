@@ -18,6 +18,7 @@ from radgaze.gaze.spec import GazeMaps
 from radgaze.inspecting.options import InspectOptions
 from radgaze.sources.contents import SPLITS
 from radgaze.store.batch import Batch
+from radgaze.store.boxes import strips
 from radgaze.store.dataset import GazeDataset, collate
 from radgaze.store.readers import each_against_others
 from radgaze.store.store import Store
@@ -257,18 +258,25 @@ def _readings(store: Store) -> pl.DataFrame:
 
 
 def _boxes(store: Store) -> pl.DataFrame:
-    shapes = store.cases.select("case_id", "rows", "columns")
-    size = (pl.col("x2") - pl.col("x1")) * (pl.col("y2") - pl.col("y1"))
+    boxes = store.boxes.join(store.cases.select("case_id", "rows", "columns"), on="case_id")
     return (
-        store.boxes.join(shapes, on="case_id")
+        boxes.with_columns(area=_areas(boxes))
         .group_by("label")
-        .agg(
-            boxes=pl.len(),
-            cases=pl.col("case_id").n_unique(),
-            area=(size / (pl.col("rows") * pl.col("columns"))).median(),
-        )
+        .agg(boxes=pl.len(), cases=pl.col("case_id").n_unique(), area=pl.col("area").median())
         .sort("boxes", "label", descending=[True, False])
     )
+
+
+def _areas(boxes: pl.DataFrame) -> pl.Series:
+    """Shares of the radiographs that boxes and ellipses cover, which may extend beyond them."""
+    corners = boxes.select("x1", "y1", "x2", "y2").to_numpy().astype(np.float32).reshape(-1, 4)
+    shape = pl.col("shape") if "shape" in boxes.columns else pl.lit("box")
+    ellipses = boxes.with_columns(ellipse=shape == "ellipse")["ellipse"].to_numpy()
+    parts, which = strips(corners, ellipses)
+    sides = boxes.select("columns", "rows").to_numpy().astype(np.float64)
+    within = parts.reshape(-1, 2, 2).clip(0, sides[which, None])
+    areas = np.bincount(which, np.diff(within, axis=1)[:, 0].prod(1), minlength=len(boxes))
+    return pl.Series("area", areas / sides.prod(1))
 
 
 def _masks(store: Store) -> pl.DataFrame:
@@ -279,7 +287,7 @@ def _masks(store: Store) -> pl.DataFrame:
         .agg(
             masks=pl.len(),
             cases=pl.col("case_id").n_unique(),
-            area=(pl.col("area") / pl.col("whole")).median(),
+            area=(pl.col("area") / pl.col("whole")).clip(0, 1).median(),
         )
         .sort("masks", "label", descending=[True, False])
     )
