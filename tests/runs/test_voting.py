@@ -97,6 +97,23 @@ def test_the_validation_threshold_is_that_of_the_roc_curve() -> None:
     assert vote.best_threshold([0, 1], [0.3, 0.3]) == 0.5
 
 
+def test_the_validation_threshold_is_the_first_of_the_best_of_all() -> None:
+    draw = np.random.default_rng(4)
+    for digits in (1, 2, 17):
+        labels, scores = draw.integers(0, 2, 60), draw.random(60).round(digits)
+        values = np.unique(scores)
+        middles = (values[1:] + values[:-1]) / 2
+        gains = [np.subtract(*((scores > t)[labels == k].mean() for k in (1, 0))) for t in middles]
+        best = next(t for t, gain in zip(middles, gains, strict=True) if gain > max(gains) - 1e-9)
+        assert vote.best_threshold(labels, scores) == best
+
+
+def test_the_validation_threshold_of_many_cases_is_found() -> None:
+    """The table of 200,000 cases by as many thresholds would have 37 GiB."""
+    scores = np.random.default_rng(5).random(200_000)
+    assert vote.best_threshold(scores > 0.625, scores) == pytest.approx(0.625, abs=1e-4)
+
+
 @pytest.mark.parametrize("rule", ["mean", pytest.param("majority", marks=pytest.mark.slow)])
 def test_a_vote_is_evaluated_explained_and_compared_like_a_run(
     rule: str, runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]

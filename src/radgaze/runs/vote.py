@@ -129,7 +129,12 @@ def best_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     if y.all() or not y.any() or len(values) < 2:
         return HALF
     middles = (values[1:] + values[:-1]) / 2
-    above = s > middles[:, None]
-    gains = above[:, y].mean(1) - above[:, ~y].mean(1)
+    gains = _share_above(middles, s[y]) - _share_above(middles, s[~y])
     # Rounding must not choose between equal ones.
     return float(middles[np.flatnonzero(gains >= gains.max() - 1e-12)[0]])
+
+
+def _share_above(thresholds: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of scores (N,) above each threshold (T,); in memory of N + T, not of their product."""
+    share: NDArray[np.float64] = 1 - np.searchsorted(np.sort(scores), thresholds, side="right") / len(scores)
+    return share
