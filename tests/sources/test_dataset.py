@@ -67,6 +67,10 @@ def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
         ({"image": IMAGE, "label": 0, "boxes": [[3, 3, 3, 9]]}, "must be .N, 4. of x1, y1"),
         ({"image": IMAGE, "label": 0, "boxes": [[3, 3, 3]]}, "must be .N, 4."),
         ({"image": IMAGE, "label": 0, "mask": np.ones((9, 9))}, "9 × 9 pixels"),
+        ({"image": IMAGE, "label": 0, "patient": float("nan")}, "`patient` is a missing value, nan"),
+        ({"image": IMAGE, "label": 0, "patient": np.float32("nan")}, "`patient` is a missing value"),
+        ({"image": IMAGE, "label": 0, "patient": torch.tensor(float("nan"))}, "`patient` is a missing value"),
+        ({"image": IMAGE, "label": 0, "id": np.datetime64("NaT")}, "`id` is a missing value"),
         ({"image": IMAGE, "label": 0, "split": "holdout"}, "must be train, validate or test"),
     ],
 )
@@ -110,7 +114,13 @@ def test_a_label_is_an_index_names_or_flags(label: object, names: set[str]) -> N
     assert exclusive == (len(names) == 1)
 
 
-@pytest.mark.parametrize("label", [3, -1, 0.5, "masss", ("mass", "?"), [0, 1], [0, 2, 0], None, {"a": 1}])
+@pytest.mark.parametrize(
+    "label",
+    [
+        *(3, -1, 0.5, "masss", ("mass", "?"), [0, 1], [0, 2, 0], None, {"a": 1}),
+        *(float("nan"), np.float32("nan"), torch.tensor([float("nan")]), float("-inf"), [0, np.nan, 1]),
+    ],
+)
 def test_another_label_is_refused_with_the_number_of_its_item(label: object) -> None:
     with pytest.raises(rg.UserError, match="item 1 of the data set: `label`"):
         labels_of([0, label], CLASSES, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ FIELDS = ("image", "label", "gaze", "mask", "lungs", "boxes", "patient", "split"
 
 ASPECT = 0.01
 """Allowed relative difference between the aspect ratios of an image and of a map of it."""
+
+MISSING = re.compile(r"nan|tensor\(nan.*\)|<NA>|NaT")
+"""Missing values of NumPy, PyTorch and pandas, as text."""
 
 NO_FIXATIONS: Floats = np.zeros((0, 3))
 
@@ -85,15 +89,14 @@ def read_item(given: object, *, points: int) -> Item:
     split = values.get("split")
     if split is not None and str(split).lower() not in SPLIT_WORDS:
         raise UserError(f"`split` must be train, validate or test, got {shortened(str(split), 80)!r}")
-    patient, name = values.get("patient"), values.get("id")
     return Item(
         shape,
         values["label"],
         fixations=_fixations(values.get("gaze"), shape, points),
         boxes={str(name): _boxes(each, shape) for name, each in by_name.items() if each is not None},
-        patient=None if patient is None else str(patient),
+        patient=_name(values, "patient"),
         split=None if split is None else SPLIT_WORDS[str(split).lower()],
-        id=None if name is None else str(name),
+        id=_name(values, "id"),
         pixels=pixels,
         masks=masks,
     )
@@ -167,6 +170,17 @@ def _named(given: object) -> Mapping[str, object]:
     if missing:
         raise UserError(f"it has no `{missing[0]}`")
     return dict(given)
+
+
+def _name(values: Mapping[str, object], key: str) -> str | None:
+    """A patient or an id as a text; None for none.
+
+    A missing value as of a table, which is NaN in one of floating point, would be one name for many items.
+    """
+    given = values.get(key)
+    if given is not None and MISSING.fullmatch(str(given)):
+        raise UserError(f"`{key}` is a missing value, {given!r}; leave it out, or give None")
+    return None if given is None else str(given)
 
 
 def _fixations(given: object, shape: tuple[int, int], points: int) -> Floats:

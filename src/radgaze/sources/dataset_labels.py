@@ -49,7 +49,7 @@ def _classes(label: object, classes: tuple[str, ...]) -> frozenset[str]:
     values = as_array(label, "label")
     if values.size == 1 and (values.ndim == 0 or len(classes) > 1):
         number = float(values.reshape(()))
-        if number == int(number):
+        if number.is_integer():
             return _at(int(number), classes)
     if values.shape == (len(classes),) and set(values.tolist()) <= {0, 1}:
         return frozenset(name for name, value in zip(classes, values.tolist(), strict=True) if value)
