@@ -319,6 +319,15 @@ def private(folder: Path) -> Path:
     return folder
 
 
+def test_gaze_of_images_that_are_named_by_uids_is_not_taken_for_that_of_one(folder: Path) -> None:
+    uids = [f"1.2.840.{k}" for k in range(3)]
+    rows = [f"{name},1,2,0,1" for name in ("a", *uids, "x/1.2.840.7.PNG", "1.2.840.7.dcm")]
+    (folder / "looks.csv").write_text("\n".join(["case,x,y,onset,duration", *rows]))
+    table.read(TableOptions(folder / "labels.csv", key=folder / "key.csv", fixations=folder / "looks.csv"))
+    names = pl.read_csv(folder / "key.csv", infer_schema=False)["name"].to_list()
+    assert names[-4:] == [*uids, "1.2.840.7"]
+
+
 def of_private(folder: Path, key: Path | None = None) -> Cohort:
     return table.read(
         TableOptions(

@@ -13,10 +13,9 @@ from radgaze.sources.contents import NO_REGIONS
 from radgaze.sources.delimited import is_missing, read_columns, tell_first
 from radgaze.sources.keys import composed
 from radgaze.sources.table.columns import MASKS, chosen_columns, names_images
-from radgaze.sources.table.matching import Matcher, file_of, stem
+from radgaze.sources.table.matching import PICTURES, Matcher, file_of, stem
 from radgaze.sources.table.options import TableOptions
 
-PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 ENDINGS = ("_mask", "-mask", "_seg", "-seg")
 """Suffixes, before the extension, by which the name of a mask may differ from that of its image."""
 UNNAMED = "mask"

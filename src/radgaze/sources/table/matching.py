@@ -12,6 +12,10 @@ from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.sources.keys import composed, respelled
 
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+DICOM = (".dcm", ".dicom")
+"""Endings of the names of images."""
+
 
 class Matcher:
     """Find the case of records by their `key`, see `cases_by_key`.
@@ -151,6 +155,12 @@ def file_of(folder: Path, image: str) -> str:
     slashed = image.replace("\\", "/")
     spellings = [image, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")), slashed]
     return str(next((path for one in spellings if (path := folder / one).is_file()), folder / slashed))
+
+
+def image_name(key: str) -> str:
+    """Return the name of an image without folder and extension, or an id, which may have points, whole."""
+    name = PurePosixPath(key.replace("\\", "/")).name
+    return stem(name) if PurePosixPath(name).suffix.lower() in (*PICTURES, *DICOM) else name
 
 
 def stem(image: str) -> str:

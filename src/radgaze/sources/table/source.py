@@ -17,7 +17,7 @@ from radgaze.sources.table.cases import Sheet, read_cases
 from radgaze.sources.table.gaze import gaze_of
 from radgaze.sources.table.ids import KEY, digest, numbered, write_key
 from radgaze.sources.table.masks import masks_of
-from radgaze.sources.table.matching import file_of, stem
+from radgaze.sources.table.matching import file_of, image_name
 from radgaze.sources.table.options import TableOptions
 from radgaze.sources.twins import found_twins
 
@@ -184,7 +184,7 @@ def _rejections(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFr
         [schema, *(table.select(pl.col(set(columns) & set(table.columns))) for table in tables)],
         how="diagonal",
     )
-    names = together["key"].map_elements(stem, pl.String)
+    names = together["key"].map_elements(image_name, pl.String)
     ids = numbered(names, "stranger")
     together = together.with_columns(case_id=pl.coalesce("case_id", ids)).drop("key")
     key = pl.DataFrame({"id": ids, "name": names}, schema=KEY).drop_nulls().unique(maintain_order=True)
