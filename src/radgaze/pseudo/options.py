@@ -58,8 +58,9 @@ class PseudoOptions(Options):
         seed: Random seed of the refinement.
         batch_size: Number of cases in a batch.
         epochs: Number of epochs in which irnet learns from the maps.
-        surely_inside: Share of a map's maximum above which irnet learns that a pixel is inside.
-        surely_outside: Share of a map's maximum below which irnet learns that a pixel is outside.
+        surely_inside: Share of a map's maximum, or value of the decoder's mask, above which irnet learns that
+            a pixel is inside.
+        surely_outside: The same, below which irnet learns that a pixel is outside.
     """
 
     out: str | Path = option(metavar="STORE")

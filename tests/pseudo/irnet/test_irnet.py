@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from radgaze.pseudo.irnet import refining
 from radgaze.pseudo.irnet.loss import (
     EPS,
     UNSURE,
@@ -17,6 +21,9 @@ from radgaze.pseudo.irnet.network import IRNet, Relations
 from radgaze.pseudo.irnet.paths import affinities, paths
 from radgaze.pseudo.irnet.spreading import spread, transitions
 from radgaze.pseudo.irnet.training import Seeds, fit, quarter
+from radgaze.pseudo.maps import ClassMap
+from radgaze.pseudo.options import PseudoOptions
+from radgaze.runs.run import Run
 
 Place = tuple[int, int]
 
@@ -217,6 +224,30 @@ class Grey(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images.expand(-1, 3, -1, -1)
+
+
+class NoBoundaries(nn.Module):
+    """In place of IRNet."""
+
+    def forward(self, images: Tensor) -> Relations:
+        side = images.shape[-1] // 4
+        return Relations(torch.zeros(1, side, side), torch.zeros(1, 2, side, side))
+
+
+@pytest.mark.parametrize("height", [1.0, 0.02])
+def test_a_map_keeps_its_height_so_that_a_weak_mask_stays_below_the_threshold(
+    height: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refining, "network_of", lambda run, device, seed: (NoBoundaries(), nn.Identity()))
+    monkeypatch.setattr(refining, "fit", lambda *given, **settings: [])
+    values = np.zeros((64, 64), np.float32)
+    values[20:40, 20:40] = height
+    options = PseudoOptions("out", methods="mask", refine="irnet", device="cpu")
+    given = ClassMap("case", "CHF", np.zeros_like(values), values)
+    run = cast(Run, SimpleNamespace(classes=("CHF",)))
+    (found,) = refining.refined([given], run, options)
+    assert found.values.max() == pytest.approx(height)
+    assert (found.values >= options.level).any() == (height >= options.level)
 
 
 def test_the_encoder_is_neither_trained_nor_changed() -> None:

@@ -47,19 +47,20 @@ def refined(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Itera
     """Learn boundaries from all maps, and spread each of them up to the boundaries of its image.
 
     Args:
-        maps: The maps, each scaled to its maximum.
+        maps: The maps. Each keeps its maximum, by which a threshold of the decoder's mask is absolute.
         run: Run whose encoder is used; of a vote, its first run.
         options: The options.
     """
     # Only what is needed later is kept of each map; a case with several classes has one image.
     device = usable_device(options.device)
     places, todo = dict[str, int](), list[ClassMap]()
-    images, small = list[NDArray[np.uint8]](), list[NDArray[np.float32]]()
+    images, small, heights = list[NDArray[np.uint8]](), list[NDArray[np.float32]](), list[float]()
     for each in maps:
         if each.case_id not in places:
             places[each.case_id] = len(images)
             images.append(np.rint(each.image * 255).astype(np.uint8))
         small.append(quarter(each.values[None])[0])
+        heights.append(float(each.values.max()))
         todo.append(replace(each, image=each.image[:0], values=each.values[:0]))
     if not todo:
         return
@@ -73,12 +74,12 @@ def refined(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Itera
     network.eval()
     size = images[0].shape
     with progress("Spreading maps", total=len(todo)) as bar, torch.no_grad():
-        for each, plane in zip(todo, small, strict=True):
+        for each, plane, height in zip(todo, small, heights, strict=True):
             image = torch.from_numpy(images[places[each.case_id]])[None, None].float() / 255
             boundary = network(grey(image.to(device))).boundary[0].cpu().numpy()
             grown = torch.from_numpy(spread(plane[None], boundary))[None]
             large = F.interpolate(grown, size, mode="bilinear", align_corners=False)[0, 0].numpy()
-            values = (large / max(large.max(), 1e-12)).astype(np.float32)
+            values = (large * (height / max(large.max(), 1e-12))).astype(np.float32)
             yield replace(
                 each, image=seeds.images[places[each.case_id]].astype(np.float32) / 255, values=values
             )
