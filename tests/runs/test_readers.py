@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from torch import Tensor, nn
 
+from radgaze.models.output import Output
 from radgaze.runs import settings
+from radgaze.runs.prediction import predict
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
+from radgaze.store.dataset import GazeDataset
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 
@@ -84,6 +89,42 @@ def test_the_cases_come_in_the_order_asked_for(run: Run) -> None:
 
 def test_where_every_case_has_one_reader_there_is_nothing_to_compare(run: Run) -> None:
     assert list(run.readers("test", ["case-01", "case-03", "case-04"])) == []
+
+
+def test_only_the_images_of_the_cases_asked_for_are_resized(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resized = counted(monkeypatch)
+    pairs = list(run.readers("test", ["case-00"]))
+    assert len(pairs) == 2
+    assert len(resized) == 4
+
+
+def test_a_prediction_resizes_the_images_of_a_batch_when_it_comes(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resized, seen = counted(monkeypatch), list[int]()
+
+    class Counting(nn.Module):
+        def forward(self, images: Tensor) -> Output:
+            seen.append(len(resized))
+            return Output(torch.zeros(len(images), 3), None)
+
+    config = replace(run.config, optimisation=replace(run.config.optimisation, batch_size=2))
+    predict(Counting(), run.store, config, ["test"])
+    assert seen == [2, 4, 5]
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows by each image that a data set resizes."""
+    resized, resize = list[int](), GazeDataset._resized
+
+    def counting(cases: GazeDataset, i: int) -> np.ndarray:
+        resized.append(i)
+        return resize(cases, i)
+
+    monkeypatch.setattr(GazeDataset, "_resized", counting)
+    return resized
 
 
 def _places(batch: Batch, k: int) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from radgaze.evaluation.maps import CaseMaps, RunExplainer, RunMaps
-from radgaze.runs.data import batches, dataset
+from radgaze.runs.data import batches, dataset, uncached
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 
@@ -56,7 +56,7 @@ def stream_mentioned(
         UserError: The store does not record which fixations belong to a class.
     """
     explainer = RunExplainer.of(run, generator, device, grad_cam=True)
-    config = replace(run.config, gaze=replace(run.config.gaze, per="class"))
+    config = replace(uncached(run.config), gaze=replace(run.config.gaze, per="class"))
     cases = dataset(run.store, config, split, per_class=True)
     for batch in batches(cases, batch_size):
         if batch.class_weights is None:

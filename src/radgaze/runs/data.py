@@ -66,6 +66,11 @@ def dataset(
     )
 
 
+def uncached(config: Config) -> Config:
+    """Return a configuration that keeps no images in memory, for cases that are loaded once or twice."""
+    return replace(config, input=replace(config.input, cache=False))
+
+
 def gaze_maps(config: GazeConfig) -> GazeMaps:
     """Convert a configuration of gaze maps to `GazeMaps`, which has the same fields, without a control."""
     return GazeMaps(**asdict(config) | {"control": "none"})

@@ -12,7 +12,7 @@ from radgaze import models
 from radgaze.console import progress
 from radgaze.objectives.triangle import probabilities
 from radgaze.runs.config import Config
-from radgaze.runs.data import batches, dataset
+from radgaze.runs.data import batches, dataset, uncached
 from radgaze.store.store import Store
 
 
@@ -38,7 +38,7 @@ def predict(
     model = model.eval().to(device)
     tables = []
     for split in splits:
-        cases = dataset(store, config, split)
+        cases = dataset(store, uncached(config), split)
         if not len(cases):
             continue
         rows, labels, ids = [], [], []

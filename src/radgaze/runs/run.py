@@ -253,10 +253,9 @@ class Run:
 
         It keeps no images in memory: they are read once or twice, where training reads them every epoch.
         """
-        from radgaze.runs.data import dataset
+        from radgaze.runs.data import dataset, uncached
 
-        config = replace(self.config, input=replace(self.config.input, cache=False))
-        return dataset(self.store, config, split)
+        return dataset(self.store, uncached(self.config), split)
 
     def with_evidence(self, split: str) -> list[str]:
         """Return the ids of a split's cases with gaze, boxes or regions, in the order of the store."""
@@ -297,13 +296,14 @@ class Run:
         Yields:
             Batches of the same cases: with the gaze of one reader, and with that of all the others.
         """
-        from radgaze.runs.data import batches, dataset
+        from radgaze.runs.data import batches, dataset, uncached
         from radgaze.store.readers import each_against_others
 
+        config = uncached(self.config)
         return each_against_others(
             self.store,
             case_ids,
-            lambda store, ids: batches(dataset(store, self.config, split), batch_size, ids),
+            lambda store, ids: batches(dataset(store, config, split), batch_size, ids),
         )
 
     def generator(self, model: nn.Module, name: str | None = None) -> Generator:

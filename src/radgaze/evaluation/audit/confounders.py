@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from radgaze import models
 from radgaze.console import Bar
 from radgaze.evaluation import reliance
 from radgaze.objectives.triangle import probabilities
-from radgaze.runs.data import batches, dataset
+from radgaze.runs.data import batches, dataset, uncached
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.twins import as_cases
@@ -159,9 +159,8 @@ def _views(images: Sequence[tuple[str, str | None]]) -> list[tuple[str, list[str
 
 
 def _twin_batches(run: Run, ids: Sequence[str]) -> Iterator[Batch]:
-    config = replace(run.config, input=replace(run.config.input, cache=False))  # few of them are loaded
-    cases = dataset(as_cases(run.store), config, "test")
-    return batches(cases, config.optimisation.batch_size, ids)
+    cases = dataset(as_cases(run.store), uncached(run.config), "test")
+    return batches(cases, run.config.optimisation.batch_size, ids)
 
 
 def _predicted(run: Run, model: nn.Module, batch: Batch) -> tuple[dict[str, TwinInputs], pl.DataFrame]:
