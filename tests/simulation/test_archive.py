@@ -15,6 +15,8 @@ from PIL import Image
 
 from radgaze.errors import UserError
 from radgaze.simulation import SimulationOptions, simulate
+from radgaze.sources.egd import EgdOptions, read
+from radgaze.sources.external_sort import height
 
 
 class Sizes(TypedDict, total=False):
@@ -274,6 +276,18 @@ def test_one_seed_gives_the_same_bytes_with_one_and_two_workers(tmp_path: Path) 
     assert one == tree(tmp_path / "two")
     assert len(one) > 60
     assert one["egd/fixations.csv"] != tree(tmp_path / "other")["egd/fixations.csv"]
+
+
+def test_a_position_in_the_padding_of_an_odd_side_is_planted_off_the_image(tmp_path: Path) -> None:
+    planted = simulate(
+        SimulationOptions(
+            tmp_path / "poor", patients=10, pixels=64, readers="poor", seed=0, faults=False, workers=1
+        )
+    )
+    found = read(EgdOptions(egd=tmp_path / "poor" / "egd", mimic=tmp_path / "poor" / "mimic"))
+    tally = Counter(found.rejections["reason"])
+    assert planted["counts"]["fixations"] == height(found.fixations)
+    assert planted["counts"]["rejections"] == tally
 
 
 def test_without_faults_only_what_every_session_holds_is_rejected(tmp_path: Path) -> None:

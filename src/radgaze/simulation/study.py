@@ -245,7 +245,9 @@ def _read(
     )
     frames.append(samples)
     lines = [b"".join(_csv(frame[table]) for frame in frames) for table in (0, 1)]
-    off = int((samples[1]["X_ORIGINAL"] < 0).sum())
+    x, y = (samples[1][f"{axis}_ORIGINAL"] for axis in "XY")
+    # An odd side is shown with a row or column of padding, of which a position is not on the image.
+    off = int(((x < 0) | (x >= shape.pose.width) | (y >= shape.pose.height)).sum())
     return Reading(lines[0], lines[1], len(samples[1]) - off, off, len(samples[0]) / 60, search_only)
 
 
