@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -162,6 +163,23 @@ def test_resizing_is_antialiased(store: Store) -> None:
             (24, 24), Image.Resampling.BILINEAR
         )
         assert np.abs(sample.image[0].numpy() * 255 - np.asarray(oracle)).max() < 1.5
+
+
+@pytest.mark.parametrize("weight", ["duration", "count", "reference"])
+def test_the_cases_with_gaze_are_those_whose_batch_has_it(
+    weight: Literal["duration", "count", "reference"], tmp_path: Path
+) -> None:
+    """One case has fixations in the top row alone, which the reference mode loses; one none of a duration."""
+    cohort = make_cohort(tmp_path / "source", 5)
+    only = {name: pl.col("reading_id") == name for name in ("r0", "r1")}
+    fixations = cohort.fixations.with_columns(
+        y=pl.when(only["r0"]).then(0.5).otherwise("y"),
+        duration=pl.when(only["r1"]).then(0.0).otherwise("duration"),
+    )
+    store = prepare(replace(cohort, fixations=fixations), tmp_path / "store", size=32, workers=1)
+    cases = GazeDataset(store, None, size=32, gaze=GazeMaps(weight=weight))
+    assert cases.gazed.tolist() == collate(list(cases)).has_gaze.tolist()
+    assert cases.gazed.tolist() == [weight != "reference", weight != "duration", True, False, True]
 
 
 def test_collate_pads_readings_and_knows_who_has_gaze(store: Store) -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.gaze.frames import Frames
+from radgaze.gaze.reference import reference_points
 from radgaze.gaze.spec import GazeMaps, Geometry
 from radgaze.store import controls
 from radgaze.store.augmentation import Augmentation
@@ -134,10 +135,13 @@ class GazeDataset(Dataset[Sample]):
     @cached_property
     def gazed(self) -> NDArray[np.bool_]:
         """Whether each case (N,) has a fixation on the image with a weight above 0."""
-        gazed = np.diff(self._ends) > 0
+        counts = np.ones(len(self._fixations), np.bool_)
         if self.gaze is not None and self.gaze.weight == "duration":
-            for i in np.flatnonzero(gazed):
-                gazed[i] = bool((self._fixations[self._ends[i] : self._ends[i + 1], 2] > 0).any())
+            counts = self._fixations[:, 2] > 0
+        elif self.gaze is not None and self.gaze.weight == "reference":
+            counts = (reference_points(torch.from_numpy(self._fixations[:, :2]))[1] > 0).numpy()
+        until = np.concatenate([[0], np.cumsum(counts)])
+        gazed: NDArray[np.bool_] = np.diff(until[self._ends]) > 0
         return gazed
 
     def frame_counts(self, frames: Frames) -> Tensor:
