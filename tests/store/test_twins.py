@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 
+from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps
 from radgaze.sources.cohort import Cohort
 from radgaze.store import merge
@@ -86,6 +87,15 @@ def test_a_twin_has_the_split_of_its_original_in_whatever_split(tmp_path: Path) 
     expected = store.twins.filter(pl.col("twin_of").is_in(tested))["case_id"].to_list()
     assert in_test == expected
     assert expected
+
+
+def test_the_length_of_the_twins_is_their_number(tmp_path: Path) -> None:
+    store = prepare(twinned(tmp_path / "source"), tmp_path / "store", size=SIZE, workers=1)
+    twins = as_cases(store)
+    assert (len(store), len(twins)) == (9, 4)
+    assert twins.image(-1).shape == (SIZE, SIZE)
+    with pytest.raises(UserError, match="from 0 to 3, got 8"):
+        twins.image(8)
 
 
 def test_the_changed_pixels_are_those_in_which_both_squares_differ(tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ class TwinStore(Store):
 
     original: Store = field(kw_only=True, repr=False)
 
+    def __len__(self) -> int:
+        """Return the number of twins."""
+        return self.cases.height
+
     @cached_property
     def cases(self) -> pl.DataFrame:
         """Table of twins, with the columns of `Store.cases`, and twin_of."""
