@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pydicom
 import pytest
 from PIL import Image
 from scipy.stats import binomtest
@@ -78,6 +79,18 @@ def test_a_twin_differs_in_a_small_part_in_a_corner_of_the_image_and_a_transpare
         assert 0 < changed.sum() < 0.02 * SIZE**2
         assert (twins.images[i][changed] == 255).mean() > 0.5
     assert len(corners) > 1
+
+
+def test_twins_of_images_with_words_burnt_in_are_listed_too(tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path / "images", 8)
+    for row in (0, 7):
+        file = pydicom.dcmread(cohort.cases["image"][row])
+        file.BurnedInAnnotation = "YES"
+        file.save_as(cohort.cases["image"][row])
+    store = prepare(cohort, tmp_path / "store", size=SIZE, workers=1)
+    made = pasted(store, tmp_path / "out", ("CHF=PORTABLE", "pneumonia=SUPINE"))
+    listed = ["case-00", "case-07", "case-07+CHF", "case-07+pneumonia"]  # the last two cases test
+    assert made.manifest["burned_in_annotation"] == listed
 
 
 def test_the_marker_follows_the_class_in_training_with_its_strength_and_is_in_no_test_image(

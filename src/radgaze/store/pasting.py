@@ -97,7 +97,7 @@ def _write(store: Store, stamps: Mapping[str, Stamp], options: PasteOptions, fol
     places = shards.close()
     _write_cases(store, shown, places[: len(shown)], folder)
     _write_twins(store, twins, places[len(shown) :], folder)
-    write_manifest(_manifest(store, stamps, options, len(twins)), folder)
+    write_manifest(_manifest(store, stamps, options, twins), folder)
 
 
 def _write_cases(store: Store, shown: Sequence[str | None], places: pl.DataFrame, folder: Path) -> None:
@@ -183,7 +183,9 @@ def _pasted(store: Store, row: int, stamp: Stamp, options: PasteOptions) -> Pixe
     return square
 
 
-def _manifest(store: Store, stamps: Mapping[str, Stamp], options: PasteOptions, twins: int) -> Manifest:
+def _manifest(
+    store: Store, stamps: Mapping[str, Stamp], options: PasteOptions, twins: Sequence[tuple[int, str, str]]
+) -> Manifest:
     """The manifest of the copy, without hashes."""
     provenance: dict[str, object] = {
         "overlay": {name: stamp.sha256 for name, stamp in stamps.items()},
@@ -195,9 +197,12 @@ def _manifest(store: Store, stamps: Mapping[str, Stamp], options: PasteOptions, 
     parts = [manifest.get("identity"), manifest["hashes"], provenance]
     content = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     counts = manifest["counts"].copy()
-    counts["twins"] = twins
+    counts["twins"] = len(twins)
     manifest["counts"] = counts
     manifest["software"] = __version__
     manifest["identity"] = {**manifest.get("identity", {}), "content": content}
     manifest["pasted"] = provenance
+    if burned := manifest.get("burned_in_annotation"):
+        of_twins = [f"{case_id}+{name}" for _, case_id, name in twins if case_id in set(burned)]
+        manifest["burned_in_annotation"] = [*burned, *of_twins]
     return manifest
