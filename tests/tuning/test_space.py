@@ -14,7 +14,16 @@ from radgaze.objectives import distances
 from radgaze.objectives.terms import compares
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.tuning.space import Value, default, experiment_values, lambdas, overrides, read, replaced
+from radgaze.tuning.space import (
+    Value,
+    default,
+    drawn_config,
+    experiment_values,
+    lambdas,
+    overrides,
+    read,
+    replaced,
+)
 
 
 def three_edges() -> Config:
@@ -48,7 +57,7 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment: str, proto
     # The experiment itself lies within, and drawing its own values changes nothing.
     own = experiment_values(space, config)
     assert own is not None
-    same = settings.from_dict(experiments.merge(settings.to_dict(config), overrides(own, config)))
+    same = drawn_config(own, config)
     for edge, before in edges.items():
         assert getattr(same.objective, edge).weight == pytest.approx(before.weight)
         getattr(same.objective, edge).weight = before.weight
@@ -71,6 +80,20 @@ def weights(drawn: Mapping[str, Value], config: Config) -> list[object]:
     """The weight that drawn values give each edge."""
     fields = experiments.flat(overrides(drawn, config))
     return [fields[f"objective.{edge}.weight"] for edge in config.objective.edges]
+
+
+@pytest.mark.parametrize("protocol", ["honest", "faithful"])
+def test_a_drawn_encoder_has_the_initial_weights_with_which_a_run_trains_it(protocol: str) -> None:
+    config = settings.resolve("set3_guided", protocol=protocol)
+    drawn = drawn_config({"model.encoder": "resnet18"}, config)
+    assert drawn == settings.resolve("set3_guided", protocol=protocol, model={"encoder": "resnet18"})
+    own = {"model.encoder": config.model.encoder}
+    assert drawn_config(own, config) == config
+    given = settings.resolve("set3_guided", protocol=protocol, model={"weights": "none"})
+    kept = drawn_config({"model.encoder": "resnet18"}, given, {"model.weights"})
+    assert kept.model.weights == "none"
+    both = drawn_config({"model.encoder": "resnet18", "model.weights": "none"}, config)
+    assert both.model.weights == "none"
 
 
 def test_a_model_with_class_maps_has_its_own_map_among_the_generators() -> None:

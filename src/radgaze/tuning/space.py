@@ -170,6 +170,23 @@ def overrides(drawn: Mapping[str, Value], config: Config) -> dict[str, object]:
     return nested
 
 
+def drawn_config(drawn: Mapping[str, Value], config: Config, given: Collection[str] = ()) -> Config:
+    """Make the configuration of a trial: the one that `settings.resolve` makes of its values.
+
+    Args:
+        drawn: Values by dotted field or λ.
+        config: Resolved configuration of the experiment.
+        given: Dotted names of fields that the user has set.
+
+    Raises:
+        UserError: A value is not allowed.
+    """
+    fields: Mapping[str, object] = settings.to_dict(config)
+    if "model.weights" not in given:
+        fields = experiments.for_encoder(fields, drawn.get("model.encoder"))
+    return settings.from_dict(experiments.merge(fields, overrides(drawn, config)))
+
+
 def experiment_values(space: Space, config: Config) -> dict[str, Value] | None:
     """Return the values of the experiment for the fields of a space; None where one is outside the space."""
     now = experiments.flat(asdict(config)) | _shares(config)
@@ -235,7 +252,7 @@ def _entry(name: str, value: object, config: Config, given: Collection[str]) -> 
             "it is above 0 and varies by factors, or a list of choices, or null"
         ) from error
     for extreme in _extremes(distribution):
-        settings.from_dict(experiments.merge(settings.to_dict(config), overrides({name: extreme}, config)))
+        drawn_config({name: extreme}, config, given)
     return distribution
 
 
