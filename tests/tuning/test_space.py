@@ -137,6 +137,28 @@ def test_a_users_space_is_replaced_the_experiments(tmp_path: Path) -> None:
     assert experiment_values(space, config) is None  # learns by blur: not among the choices
 
 
+def test_choices_have_the_type_of_their_field_so_that_the_experiments_own_is_one_of_them(
+    tmp_path: Path,
+) -> None:
+    config = settings.resolve("set3_guided", optimisation={"learning_rate": 1e-3})
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "optimisation.learning_rate: [1e-4, 1e-3]\n"  # strings in YAML 1.1
+        "objective.gamma: [0, 1]\n"
+        "lambda: [5e-1, 1]\n"
+    )
+    ranges = read(path, config)
+    assert ranges["optimisation.learning_rate"] == CategoricalDistribution((1e-4, 1e-3))
+    for name, choices in (("objective.gamma", (0.0, 1.0)), ("lambda", (0.5, 1.0))):
+        found = ranges[name]
+        assert isinstance(found, CategoricalDistribution)
+        assert found.choices == choices
+        assert {type(choice) for choice in found.choices} == {float}
+    space = {name: each for name, each in ranges.items() if name != "objective.gamma" and each is not None}
+    own = experiment_values(space, config)
+    assert own == {"optimisation.learning_rate": 1e-3, "lambda": 0.5}
+
+
 def test_weights_that_the_user_varies_leave_no_lambda(tmp_path: Path) -> None:
     config = settings.resolve("set3_guided")
     path = tmp_path / "space.yaml"
@@ -181,6 +203,10 @@ def test_lambda_and_a_weight_that_it_divides_are_refused(tmp_path: Path) -> None
         ("input.fit: [pad, crop]", "crop"),
         ("objective.gamma: [few, many]", "objective.gamma"),
         ("objective.gamma: 0.5", "no range"),
+        ("lambda: [1/3, 1/2]", "lambda: .* is no range; .* or a list of numbers"),
+        ("lambda: [null]", "lambda: .* is no range"),
+        ("lambda: [true]", "lambda: .* is no range"),
+        ("lambda: [.nan]", "lambda: .* is no range"),
         ("objective.gamma: {low: 1, high: 0}", "no range"),
         ("objective.gamma: {low: 0, high: 1, log: true}", "no range"),
         ("objective.gamma: {from: 0, to: 1}", "no range"),
