@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,20 @@ def test_the_best_settings_leave_the_split_of_a_store_as_it_is(
 ) -> None:
     tune(search(seed=7), tmp_path / "out", TuneOptions(trials=1, seed=7), runner=formula)
     assert "split" not in yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
+
+
+@pytest.mark.parametrize(("choices", "is_own"), [("[blur, pool]", True), ("[pool]", False)])
+def test_the_page_says_that_trial_0_is_the_experiments_own_only_where_it_is(
+    choices: str, is_own: bool, search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(f"objective.heatmap.match: {choices}\n")
+    tune(search(space=space), tmp_path / "out", TuneOptions(trials=1), runner=formula)
+    page = (tmp_path / "out" / "tuning.html").read_text(encoding="utf-8")
+    words = unescape(page)
+    assert ("Trial 0 has the experiment's own settings" in words) == is_own
+    assert ("Trial 0, the experiment's own" in words) == is_own
+    assert ("The experiment's own settings are outside of the space" in words) == (not is_own)
 
 
 def test_importances_are_the_shares_of_variance_of_a_known_function() -> None:

@@ -25,6 +25,7 @@ from radgaze.store.store import Store
 from radgaze.training.module import NonFiniteLossError
 from radgaze.tuning import search as search_module
 from radgaze.tuning.options import TuneOptions
+from radgaze.tuning.planning import plan
 from radgaze.tuning.search import tune
 from radgaze.tuning.study import ended
 from radgaze.tuning.trial import Failed, Report
@@ -97,6 +98,26 @@ def test_every_trial_gets_a_ninth_of_the_epochs_and_more_than_the_warm_up(search
     assert search(trainer={"max_epochs": 35}).min_epochs == 4
     assert search(trainer={"max_epochs": 35}, optimisation={"warmup_epochs": 5.5}).min_epochs == 7
     assert search(protocol="faithful", trainer={"max_epochs": 20}).min_epochs == 2  # has no warm-up
+
+
+def test_a_trial_is_the_run_that_its_best_settings_make(
+    store: Store, formula: Formula, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text("model.encoder: [resnet18]\n")
+    given = {"trainer": {"accelerator": "cpu", "max_epochs": 1}}
+    wanted = plan("set3_guided", str(store.path), TuneOptions(trials=1, space=space), given=given)
+    trained: list[Config] = []
+
+    def kept(config: Config, out: Path, report: Report) -> float:
+        trained.append(config)
+        return formula(config, out, report)
+
+    tune(wanted, tmp_path / "out", TuneOptions(trials=1), runner=kept)
+    best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
+    final = settings.resolve("set3_guided", data=wanted.config.data, seed=wanted.config.seed, **best)
+    final.trainer.devices = 1
+    assert trained == [final]
 
 
 def test_min_epochs_of_all_epochs_prunes_nothing(

@@ -14,7 +14,16 @@ from radgaze.objectives import distances
 from radgaze.objectives.terms import compares
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.tuning.space import Value, default, experiment_values, lambdas, overrides, read, replaced
+from radgaze.tuning.space import (
+    Value,
+    default,
+    drawn_config,
+    experiment_values,
+    lambdas,
+    overrides,
+    read,
+    replaced,
+)
 
 
 def three_edges() -> Config:
@@ -48,7 +57,7 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment: str, proto
     # The experiment itself lies within, and drawing its own values changes nothing.
     own = experiment_values(space, config)
     assert own is not None
-    same = settings.from_dict(experiments.merge(settings.to_dict(config), overrides(own, config)))
+    same = drawn_config(own, config)
     for edge, before in edges.items():
         assert getattr(same.objective, edge).weight == pytest.approx(before.weight)
         getattr(same.objective, edge).weight = before.weight
@@ -71,6 +80,20 @@ def weights(drawn: Mapping[str, Value], config: Config) -> list[object]:
     """The weight that drawn values give each edge."""
     fields = experiments.flat(overrides(drawn, config))
     return [fields[f"objective.{edge}.weight"] for edge in config.objective.edges]
+
+
+@pytest.mark.parametrize("protocol", ["honest", "faithful"])
+def test_a_drawn_encoder_has_the_initial_weights_with_which_a_run_trains_it(protocol: str) -> None:
+    config = settings.resolve("set3_guided", protocol=protocol)
+    drawn = drawn_config({"model.encoder": "resnet18"}, config)
+    assert drawn == settings.resolve("set3_guided", protocol=protocol, model={"encoder": "resnet18"})
+    own = {"model.encoder": config.model.encoder}
+    assert drawn_config(own, config) == config
+    given = settings.resolve("set3_guided", protocol=protocol, model={"weights": "none"})
+    kept = drawn_config({"model.encoder": "resnet18"}, given, {"model.weights"})
+    assert kept.model.weights == "none"
+    both = drawn_config({"model.encoder": "resnet18", "model.weights": "none"}, config)
+    assert both.model.weights == "none"
 
 
 def test_a_model_with_class_maps_has_its_own_map_among_the_generators() -> None:
@@ -112,6 +135,28 @@ def test_a_users_space_is_replaced_the_experiments(tmp_path: Path) -> None:
     assert "gaze.sigma" not in space
     assert "objective.gamma" in space
     assert experiment_values(space, config) is None  # learns by blur: not among the choices
+
+
+def test_choices_have_the_type_of_their_field_so_that_the_experiments_own_is_one_of_them(
+    tmp_path: Path,
+) -> None:
+    config = settings.resolve("set3_guided", optimisation={"learning_rate": 1e-3})
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "optimisation.learning_rate: [1e-4, 1e-3]\n"  # strings in YAML 1.1
+        "objective.gamma: [0, 1]\n"
+        "lambda: [5e-1, 1]\n"
+    )
+    ranges = read(path, config)
+    assert ranges["optimisation.learning_rate"] == CategoricalDistribution((1e-4, 1e-3))
+    for name, choices in (("objective.gamma", (0.0, 1.0)), ("lambda", (0.5, 1.0))):
+        found = ranges[name]
+        assert isinstance(found, CategoricalDistribution)
+        assert found.choices == choices
+        assert {type(choice) for choice in found.choices} == {float}
+    space = {name: each for name, each in ranges.items() if name != "objective.gamma" and each is not None}
+    own = experiment_values(space, config)
+    assert own == {"optimisation.learning_rate": 1e-3, "lambda": 0.5}
 
 
 def test_weights_that_the_user_varies_leave_no_lambda(tmp_path: Path) -> None:
@@ -158,6 +203,10 @@ def test_lambda_and_a_weight_that_it_divides_are_refused(tmp_path: Path) -> None
         ("input.fit: [pad, crop]", "crop"),
         ("objective.gamma: [few, many]", "objective.gamma"),
         ("objective.gamma: 0.5", "no range"),
+        ("lambda: [1/3, 1/2]", "lambda: .* is no range; .* or a list of numbers"),
+        ("lambda: [null]", "lambda: .* is no range"),
+        ("lambda: [true]", "lambda: .* is no range"),
+        ("lambda: [.nan]", "lambda: .* is no range"),
         ("objective.gamma: {low: 1, high: 0}", "no range"),
         ("objective.gamma: {low: 0, high: 1, log: true}", "no range"),
         ("objective.gamma: {from: 0, to: 1}", "no range"),

@@ -10,13 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from radgaze.reporting.plotting import point_with_interval
-from radgaze.reporting.style import INK, MUTED, canvas, colour, styled
+from radgaze.reporting.style import INK, MUTED, canvas, colour, marker, styled
 from radgaze.reporting.wording import AGREEMENT, DASH, FLOORS, MAPS, bounds
 
 Entries = Mapping[str, object]
 """Entries by metric or group; see `wording.bounds`."""
 
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 _COLUMNS = 3
 
 
@@ -121,5 +120,4 @@ def _agreement_panel(axis: Axes, lines: Sequence[_Line], metric: str) -> None:
 
 
 def _run_point(axis: Axes, y: float, entry: object, place: int, label: str | None = None) -> None:
-    marker = _MARKERS[place % len(_MARKERS)]
-    point_with_interval(axis, y, entry, colour(place), marker=marker, size=7, label=label)
+    point_with_interval(axis, y, entry, colour(place), marker=marker(place), size=7, label=label)

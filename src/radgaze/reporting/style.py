@@ -25,6 +25,8 @@ from radgaze.reporting import fonts
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LineStyle = str | tuple[int, tuple[float, ...]]
 LINES: tuple[LineStyle, ...] = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+"""One more than colours, so that a mark and its colour recur together only after all pairs."""
 INK, MUTED, RULE = "#1b2733", "#5b6875", "#d5dbe1"
 DPI = 160
 """Pixels per inch of every PNG file."""
@@ -129,6 +131,11 @@ def colour(place: int) -> str:
 def line(place: int) -> LineStyle:
     """Return the line style of the class, run or map at a place: colour is never the only difference."""
     return LINES[place % len(LINES)]
+
+
+def marker(place: int) -> str:
+    """Return the mark of the family or run at a place."""
+    return MARKERS[place % len(MARKERS)]
 
 
 def heat_gradient(stops: int = 9) -> str:

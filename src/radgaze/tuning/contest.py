@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +11,36 @@ import numpy as np
 import optuna
 import polars as pl
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from radgaze.devices import usable_device
-from radgaze.evaluation.statistics.delong import delong_test
+from radgaze.evaluation.metrics.multilabel import defined
+from radgaze.evaluation.statistics.auc_intervals import placed
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import Run
 from radgaze.tuning.study import best, ended
 from radgaze.words import count
 
 FEW = 30
-"""Cases of a class, or of its rest, below which DeLong's interval is too narrow."""
+"""Patients with a class, or with its rest, below which the interval is too narrow."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The difference of two models' macro AUCs on the same cases.
+
+    Attributes:
+        value: The difference; as in a trial's AUC, classes that no case has, or all, are left out.
+        low: Lower end of the 95% interval over patients; NaN, as `high`, where only one patient has a class,
+            or only one has other cases.
+        high: Upper end.
+        fewest: Number of patients with the rarest class, or with its rest.
+    """
+
+    value: float
+    low: float
+    high: float
+    fewest: int
 
 
 @dataclass(frozen=True)
@@ -31,10 +52,10 @@ class Contest:
         second: Number of the second.
         trials: Number of trials that ended.
         difference: Difference of their macro AUCs.
-        low: Lower end of DeLong's 95% interval; NaN, as `high`, where a class has one case alone.
+        low: Lower end of its 95% interval; NaN, as `high`, where it is undefined.
         high: Upper end.
         cases: Number of validation cases.
-        fewest: Number of cases of the rarest class, or of its rest.
+        fewest: Number of patients with the rarest class, or with its rest.
     """
 
     best: int
@@ -48,7 +69,7 @@ class Contest:
 
     @property
     def told_apart(self) -> bool:
-        """Whether the interval excludes zero, of at least `FEW` cases of each class."""
+        """Whether the interval excludes zero, of at least `FEW` patients with each class."""
         return self.low > 0 and self.fewest >= FEW
 
     @property
@@ -62,7 +83,8 @@ class Contest:
         )
         if self.told_apart:
             return f"{words} The interval leaves out that the best was chosen among {self.trials} trials."
-        few = f"With {count(self.fewest, 'case')} in the smallest group they" if self.fewest < FEW else "They"
+        fewest = count(self.fewest, "patient")
+        few = f"With {fewest} in the smallest group they" if self.fewest < FEW else "They"
         return f"{words} {few} are too few to tell the two apart: which of them is best may be chance."
 
 
@@ -77,29 +99,36 @@ def contest(study: optuna.Study, out: Path) -> Contest | None:
     folders = [out / "trials" / f"{trial.number:04d}" for trial in leaders]
     if len(leaders) < 2 or not all((folder / "model").is_dir() for folder in folders):
         return None
-    labels, scores = list[NDArray[np.float64]](), list[NDArray[np.float64]]()
+    predictions = list[pl.DataFrame]()
     for folder in folders:
         run = Run.open(folder)
         device = usable_device("cpu" if run.config.trainer.accelerator == "cpu" else "auto")
-        table = predict(run.model(), run.store, run.config, ("validate",), device).sort("case_id")
-        labels.append(_columns(table, "label_", run.classes))
-        scores.append(_columns(table, "probability_", run.classes))
-    if labels[0].shape != labels[1].shape:
+        predictions.append(predict(run.model(), run.store, run.config, ("validate",), device).sort("case_id"))
+    first, second = predictions
+    if first.shape != second.shape:
         return None
-    change = delong_test(labels[0], scores[0], scores[1])
-    positives, cases = labels[0].sum(1), labels[0].shape[1]
-    return Contest(
-        leaders[0].number,
-        leaders[1].number,
-        len(ended(study)),
-        change.value,
-        change.low,
-        change.high,
-        cases,
-        int(min(positives.min(), (cases - positives).min())),
-    )
+    change = compared(first, second, run.classes)
+    numbers = (leaders[0].number, leaders[1].number, len(ended(study)))
+    return Contest(*numbers, change.value, change.low, change.high, first.height, change.fewest)
 
 
-def _columns(table: pl.DataFrame, prefix: str, classes: tuple[str, ...]) -> NDArray[np.float64]:
-    """The columns of the classes, (C, N)."""
-    return table.select(f"{prefix}{name}" for name in classes).to_numpy().T.astype(np.float64)
+def compared(first: pl.DataFrame, second: pl.DataFrame, classes: Sequence[str]) -> Compared:
+    """Compare the macro AUCs of two models, with DeLong's standard error summed over patients.
+
+    Args:
+        first: Predictions of a model, see `predict`; some cases have a class that others lack.
+        second: Predictions of the other model, of the same cases in the same order.
+        classes: Names of the classes.
+    """
+    values, influences, patients = list[float](), list[NDArray[np.float64]](), list[int]()
+    for name in defined(first, classes):
+        a, b = (
+            placed(first[f"label_{name}"], table[f"probability_{name}"], first["patient"])
+            for table in (first, second)
+        )
+        values.append(a.value - b.value)
+        influences.append(a.positive + a.negative - b.positive - b.negative)
+        patients += a.patients
+    value = float(np.mean(values))
+    half = float(norm.ppf(0.975) * np.sqrt((np.mean(influences, axis=0) ** 2).sum()))
+    return Compared(value, value - half, value + half, min(patients))

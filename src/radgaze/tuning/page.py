@@ -11,6 +11,7 @@ import polars as pl
 from radgaze.reporting.page import Picture, figure_picture, write_page
 from radgaze.reporting.wording import number
 from radgaze.tuning import results
+from radgaze.tuning.space import experiment_values
 from radgaze.tuning.study import Search, best, ended
 from radgaze.words import count
 
@@ -55,10 +56,13 @@ def write(study: optuna.Study, search: Search, out: Path, note: str = "") -> Pat
     states = dict(table.group_by("state").len().sort("state").iter_rows())
     config = search.config
     experiment = config.experiment
-    lead = (
-        f"The highest validation AUC is {number(leader.value)}, of trial {leader.number}. Trial 0 has the "
-        "experiment's own settings."
+    is_own = experiment_values(search.space, config) is not None
+    first = (
+        "Trial 0 has the experiment's own settings."
+        if is_own
+        else "The experiment's own settings are outside of the space: no trial has them."
     )
+    lead = f"The highest validation AUC is {number(leader.value)}, of trial {leader.number}. {first}"
     return write_page(
         PAGE,
         out / PAGE,
@@ -69,6 +73,7 @@ def write(study: optuna.Study, search: Search, out: Path, note: str = "") -> Pat
         protocol=config.protocol,
         seed=config.seed,
         lead=lead,
+        first="Trial 0, the experiment's own" if is_own else "Trial 0",
         counts=", ".join(f"{states[state]} {state}" for state in states),
         findings=[
             *([note] if note else []),

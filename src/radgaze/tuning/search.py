@@ -16,7 +16,6 @@ from radgaze.console import Bar, note, progress, say
 from radgaze.errors import Stopped, UserError, in_words
 from radgaze.execution.shares import divide
 from radgaze.files import stay_within
-from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.data import dataset
 from radgaze.runs.run_store import open_store
@@ -28,7 +27,7 @@ from radgaze.training.own_network import with_found_parts
 from radgaze.tuning import page, results
 from radgaze.tuning.contest import contest
 from radgaze.tuning.options import TuneOptions
-from radgaze.tuning.space import overrides
+from radgaze.tuning.space import drawn_config
 from radgaze.tuning.study import Search, ask, best, ended, opened
 from radgaze.tuning.trial import Failed, Pruned, Report, run_trial
 from radgaze.tuning.worker import Worker
@@ -150,9 +149,7 @@ class _Running:
             self._describe(f"trial {trial.number} {results.STATES[state]}")
 
     def _config(self, trial: optuna.Trial) -> Config:
-        base = self.search.config
-        fields = experiments.merge(settings.to_dict(base), overrides(trial.params, base))
-        return settings.from_dict(fields)
+        return drawn_config(trial.params, self.search.config, experiments.flat(self.search.given))
 
     def _describe(self, now: str) -> None:
         leaders = best(self.study, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -170,6 +171,23 @@ def overrides(drawn: Mapping[str, Value], config: Config) -> dict[str, object]:
     return nested
 
 
+def drawn_config(drawn: Mapping[str, Value], config: Config, given: Collection[str] = ()) -> Config:
+    """Make the configuration of a trial: the one that `settings.resolve` makes of its values.
+
+    Args:
+        drawn: Values by dotted field or λ.
+        config: Resolved configuration of the experiment.
+        given: Dotted names of fields that the user has set.
+
+    Raises:
+        UserError: A value is not allowed.
+    """
+    fields: Mapping[str, object] = settings.to_dict(config)
+    if "model.weights" not in given:
+        fields = experiments.for_encoder(fields, drawn.get("model.encoder"))
+    return settings.from_dict(experiments.merge(fields, overrides(drawn, config)))
+
+
 def experiment_values(space: Space, config: Config) -> dict[str, Value] | None:
     """Return the values of the experiment for the fields of a space; None where one is outside the space."""
     now = experiments.flat(asdict(config)) | _shares(config)
@@ -229,14 +247,25 @@ def _entry(name: str, value: object, config: Config, given: Collection[str]) -> 
         return None
     try:
         distribution = _distribution(value, whole=isinstance(fields.get(name), int))
+        if name in names and isinstance(distribution, CategoricalDistribution):
+            distribution = CategoricalDistribution([_share(choice) for choice in distribution.choices])
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{name}: {value!r} is no range; give {{low: A, high: B}} with A below B, with log: true where "
-            "it is above 0 and varies by factors, or a list of choices, or null"
+            f"it is above 0 and varies by factors, or a list of {'numbers' if name in names else 'choices'}, "
+            "or null"
         ) from error
-    for extreme in _extremes(distribution):
-        settings.from_dict(experiments.merge(settings.to_dict(config), overrides({name: extreme}, config)))
+    made = [drawn_config({name: extreme}, config, given) for extreme in _extremes(distribution)]
+    if name in fields and isinstance(distribution, CategoricalDistribution):
+        # As the fields have them: YAML 1.1 reads 1e-4, without a point, as a string.
+        return CategoricalDistribution([experiments.flat(asdict(each))[name] for each in made])
     return distribution
+
+
+def _share(choice: Value) -> float:
+    if choice is None or isinstance(choice, bool) or not math.isfinite(float(choice)):
+        raise ValueError
+    return float(choice)
 
 
 def _distribution(value: object, *, whole: bool) -> BaseDistribution:

@@ -170,6 +170,15 @@ def test_a_large_gain_is_claimed_and_an_equal_run_is_not(tmp_path: Path) -> None
     assert "Set 3, guided − Baseline U-Net: +" in text
 
 
+def test_a_grid_of_experiments_of_every_family_has_each_of_them_in_a_table(tmp_path: Path) -> None:
+    found = grid(tmp_path, ["baseline", "rrr", "exchange_guided"], [0])
+    page = written(found, tmp_path / "out", gone)
+    numbers = [int(each.stem.removeprefix("table")) for each in (tmp_path / "out/tables").glob("table?.csv")]
+    listed = {name for number in numbers for name, _ in values(tmp_path / "out", number)}
+    assert {*found.experiments} <= listed
+    assert "Tables 1 to 6" in page
+
+
 def test_selection_on_test_cases_is_stamped_on_page_and_tables(tmp_path: Path) -> None:
     found = grid(tmp_path, ["baseline", "set3_guided"], [0], selection="test")
     page = written(found, tmp_path / "out", gone)

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
+from radgaze import experiments
 from radgaze.evaluation.across_runs import SeedMean
 from radgaze.reporting.paper import plots
 from tests.reporting.fakes import CLASSES, FakeRun
@@ -64,6 +65,13 @@ def test_the_forest_has_every_auc_filled_and_every_published_one_hollow() -> Non
     assert marks(normal, hollow=True) == [0.894, 0.923]
     dotted = [x_of(line)[0] for line in macro.lines if line.get_linestyle() == ":"]
     assert dotted == [0.8]
+
+
+def test_the_forest_has_a_mark_of_its_own_for_each_family() -> None:
+    of_families = {each.family: each.name for each in reversed(experiments.catalogue())}
+    figure = plots.forest(made(dict.fromkeys(of_families.values(), 0.8), classes=("No finding", "pneumonia")))
+    drawn = [line for line in figure.axes[0].lines if line.get_marker() != "None"]
+    assert len({line.get_marker() for line in drawn}) == len(of_families)
 
 
 def test_the_forest_of_other_classes_shows_nothing_published() -> None:

@@ -31,6 +31,17 @@ def test_each_experiment_stands_in_its_table_and_sets_have_the_baseline_above() 
     assert rows[3] == ["baseline", *ALL[-2:], "set3_grad_cam", "all_edges_guided", "pylon", "another"]
 
 
+def test_attempted_experiments_of_other_families_stand_in_a_further_table_below_the_baseline() -> None:
+    names = ["baseline", "rrr", "exchange_guided"]
+    found = tables(results(names, failed={("gain", 0): REASON}), made(dict.fromkeys(names, 0.8)))
+    assert found[-1].number == 6
+    assert found[-1].caption == "Experiments of other families: Comparison and Counterfactual"
+    rows = {row.experiment: row.reason for row in found[-1].rows}
+    assert {*rows} == {*names, "gain"}
+    assert next(iter(rows)) == "baseline"
+    assert rows["gain"].startswith("failed: CUDA out of memory")
+
+
 def test_table_5_sets_the_best_against_the_baseline_with_the_paired_difference() -> None:
     difference = {g: change(0.05, 0.02, p=0.01) for g in ("macro", "Normal", "CHF", "pneumonia")}
     estimates = made(

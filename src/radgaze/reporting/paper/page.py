@@ -163,7 +163,7 @@ def _figures(results: Results, estimates: GridEstimates, folder: Path) -> ShownF
         if figure is not None:
             path = save(figure, folder / f"{name}.png")
             maps[name] = figure_picture(path, f"{words}; numbers in the table")
-    words = "AUC of every experiment, mean and per class, with intervals; the numbers are in tables 1 to 4"
+    words = "AUC of every experiment, mean and per class, with intervals; the numbers are in the tables"
     picture = figure_picture(forest, words)
     return ShownFigures(picture, tuple(curves), maps["agreement"], maps["localisation"])
 

@@ -18,10 +18,9 @@ from radgaze.evaluation.statistics.evidence import FEW_SEEDS
 from radgaze.reporting.paper.reference import comparable, published
 from radgaze.reporting.paper.results import BASELINE, families, family, title
 from radgaze.reporting.paper.table_set import heading
-from radgaze.reporting.style import INK, MUTED, canvas, colour, line, styled
+from radgaze.reporting.style import INK, MUTED, canvas, colour, line, marker, styled
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, bounds, number
 
-MARKERS = ("o", "s", "D", "^", "v")
 GRID = np.linspace(0, 1, 401)
 """Values of 1 − specificity at which the curves of several seeds are averaged."""
 SHOWN = {"heatmap": "o", "mask": "s", "grad_cam": "^"}
@@ -91,11 +90,12 @@ def forest(estimates: GridEstimates) -> Figure:
                 axis.axvline(reference, color=INK, linewidth=0.9, linestyle=":", zorder=1)
             for row, experiment in enumerate(experiments):
                 place = families().index(family(experiment))
-                _dot(axis, row - 0.12, estimates.auc[experiment].get(group), colour(place), MARKERS[place])
+                mark = marker(place)
+                _dot(axis, row - 0.12, estimates.auc[experiment].get(group), colour(place), mark)
                 figures = published(experiment, group) if compare else None
                 if figures is not None:
                     value = IntervalEstimate(figures.value, figures.low, figures.high)
-                    _dot(axis, row + 0.22, value, INK, MARKERS[place], hollow=True)
+                    _dot(axis, row + 0.22, value, INK, mark, hollow=True)
             _between_families(axis, experiments)
             axis.set_title(heading(group, estimates.positive))
             axis.set_yticks(range(len(experiments)), [title(e) for e in experiments])
@@ -188,7 +188,7 @@ def _legend(experiment: str, auc: IntervalEstimate | None) -> str:
 
 
 def _dot(
-    axis: Axes, y: float, estimate: IntervalEstimate | None, tint: str, marker: str, *, hollow: bool = False
+    axis: Axes, y: float, estimate: IntervalEstimate | None, tint: str, mark: str, *, hollow: bool = False
 ) -> None:
     value, low, high = bounds(estimate)
     if value is None:
@@ -197,8 +197,8 @@ def _dot(
         width = 1.0 if hollow else 2.2
         axis.plot([low, high], [y, y], color=tint, linewidth=width, solid_capstyle="butt", zorder=2)
     face, edge = ("white", tint) if hollow else (tint, "white")
-    size = (5.5 if hollow else 6.5) + (marker in "^v")
-    axis.plot(value, y, marker, color=face, markeredgecolor=edge, markersize=size, zorder=3)
+    size = (5.5 if hollow else 6.5) + (mark in "^v")
+    axis.plot(value, y, mark, color=face, markeredgecolor=edge, markersize=size, zorder=3)
 
 
 def _between_families(axis: Axes, experiments: Sequence[str]) -> None:
