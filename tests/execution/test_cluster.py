@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from radgaze import plugins
 from radgaze.errors import UserError
 from radgaze.execution import cluster, process
+from radgaze.models import factories
 from tests.execution.test_local import quiet, tasks
 
 
@@ -24,6 +28,9 @@ def test_without_ray_it_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatc
         ([{"CPU": 8.0, "GPU": 2.0}] * 2, {"gpus": 1}, None, (4.0, 1.0)),
         ([{"CPU": 8.0, "GPU": 2.0}] * 2, {"gpus": 2}, None, (8.0, 2.0)),
         ([{"CPU": 8.0, "GPU": 1.0}], {"gpus": 1}, 3, (2.0, 0.33)),
+        ([{"CPU": 8.0, "GPU": 3.0}], {"gpus": 1}, 4, (2.0, 0.5)),
+        ([{"CPU": 8.0}] * 2, {"gpus": 0}, 3, (4.0, 0.0)),
+        ([{"CPU": 8.0}, {"CPU": 4.0}], {"gpus": 0}, 3, (4.0, 0.0)),
         ([{"CPU": 8.0, "GPU": 1.0}], {"gpus": 0}, None, (8.0, 0.0)),
         ([{"CPU": 8.0}, {"CPU": 4.0}], {"gpus": 1}, None, (4.0, 0.0)),
         ([{"CPU": 2.0}, {}], {"gpus": 1}, 8, (1.0, 0.0)),
@@ -40,6 +47,17 @@ def test_each_task_requests_its_share(
     nodes.append({"Alive": False, "Resources": {"CPU": 99.0, "GPU": 9.0}})
     found = cluster.requested(nodes, tasks(tmp_path, "", "a", "b", **options), side_by_side)
     assert (found["num_cpus"], found["num_gpus"]) == request_
+
+
+def test_machines_of_a_cluster_are_told_of_plugins_and_trusted_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    fake = SimpleNamespace(init=lambda *_, **named: given.update(named), shutdown=lambda: None)
+    monkeypatch.setattr(cluster, "load", lambda: fake)
+    monkeypatch.setenv(plugins.ASKED, "mine")
+    monkeypatch.setenv(factories.VARIABLE, "mine:make")
+    monkeypatch.setenv("RADGAZE_DICOMWEB_PASSWORD", "secret")
+    with cluster.connected("ray://there:10001"):
+        assert given["runtime_env"] == {"env_vars": {plugins.ASKED: "mine", factories.VARIABLE: "mine:make"}}
 
 
 def test_a_machine_that_does_not_see_the_folder_is_told(

@@ -41,6 +41,15 @@ def test_the_page_is_balanced_self_contained_and_accessible(page: str) -> None:
     assert_accessible(page)
 
 
+def test_the_validation_cases_are_said_to_have_selected_the_epoch_only_where_they_did(
+    results: EvaluationResults,
+) -> None:
+    of_validation = findings(replace(results, selection="validate"), CLASSES)
+    assert of_validation[-1].startswith("On the validation cases, which selected the epoch, the macro AUC")
+    of_test = findings(replace(results, selection="test"), CLASSES)
+    assert of_test[-1].startswith("On the validation cases the macro AUC")
+
+
 def test_every_headline_number_of_metrics_is_in_the_page(page: str, results: EvaluationResults) -> None:
     text, test = Page(page).text, results.test
     entries = [

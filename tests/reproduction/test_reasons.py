@@ -42,6 +42,11 @@ def make(store: Store) -> Make:
     return made
 
 
+def test_a_control_of_the_users_own_is_refused(make: Make) -> None:
+    with pytest.raises(UserError, match=r"the matrix of reasons sets `gaze\.control` of each run itself"):
+        make({"gaze": {"control": "shuffled"}})
+
+
 def test_every_experiment_stands_on_every_store_with_the_controls_that_it_can_have(make: Make) -> None:
     jobs = make(seeds=2, seed=7).jobs
     assert [job for job in jobs if job.number == 8] == [replace(j, number=8) for j in jobs if j.number == 7]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from html import unescape
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import yaml
 
 from radgaze.runs import settings
 from radgaze.runs.run_store import open_store
-from radgaze.tuning import figures
+from radgaze.tuning import figures, results
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.results import importances
 from radgaze.tuning.search import tune
@@ -62,6 +63,13 @@ def test_a_run_with_the_best_settings_has_the_split_of_the_search(
     assert final.seed == 42
     splits = [open_store(config).cases.select("case_id", "split") for config in (wanted.config, final)]
     assert splits[0].equals(splits[1])
+
+
+def test_the_command_that_trains_with_the_best_settings_can_be_pasted(
+    search: MakeSearch, tmp_path: Path
+) -> None:
+    words = shlex.split(results.command(search(), tmp_path / "my tuning"))
+    assert words[-1] == str(tmp_path / "my tuning" / "best.yaml")
 
 
 def test_the_best_settings_leave_the_split_of_a_store_as_it_is(

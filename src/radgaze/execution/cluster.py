@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +17,9 @@ from radgaze.execution.shares import Share
 
 Ended = tuple[str | None, float]
 """Reason why a task failed, None where it succeeded, and its duration in seconds."""
+
+TOLD = ("RADGAZE_PLUGINS", "RADGAZE_TRUSTED")
+"""Environment variables that tasks on other machines have from this one; others may hold credentials."""
 
 LOST = 2
 """Maximum number of times that Ray restarts a task whose machine was lost."""
@@ -97,6 +102,11 @@ def load() -> Ray:
     return ray
 
 
+def told() -> dict[str, str]:
+    """Return the environment variables by which a process is told of plugins and of trusted code."""
+    return {name: os.environ[name] for name in TOLD if name in os.environ}
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[Ray]:
     """Connect to a cluster, or start one on this machine where no address is given.
@@ -106,7 +116,13 @@ def connected(address: str | None) -> Iterator[Ray]:
     """
     ray = load()
     try:
-        ray.init(address or "local", log_to_driver=False, include_dashboard=False, logging_level="error")
+        ray.init(
+            address or "local",
+            log_to_driver=False,
+            include_dashboard=False,
+            logging_level="error",
+            runtime_env={"env_vars": told()},
+        )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"`ray_address` {address} cannot be used: {reason}") from error
@@ -178,13 +194,15 @@ def requested(
         The options `num_cpus` and `num_gpus` of Ray.
     """
     machines = [_resources(node) for node in nodes if node["Alive"]]
-    gpus, cpus = (sum(machine.get(kind, 0.0) for machine in machines) for kind in ("GPU", "CPU"))
+    gpus = sum(machine.get("GPU", 0.0) for machine in machines)
     each = max((task.gpus for task in tasks), default=0) if gpus else 0
     places = side_by_side or (max(1, int(gpus // each)) if each else max(1, len(machines)))
-    smallest = min((machine["CPU"] for machine in machines if machine.get("CPU")), default=1.0)
-    request = {"num_cpus": float(max(1, int(min(smallest, cpus // places)))), "num_gpus": float(each)}
+    cpus = [int(machine["CPU"]) for machine in machines if machine.get("CPU")]
+    # No task is divided among machines, and none of less than all of a GPU among GPUs.
+    fitting = (n for n in range(min(cpus, default=1), 1, -1) if sum(cpu // n for cpu in cpus) >= places)
+    request = {"num_cpus": float(next(fitting, 1)), "num_gpus": float(each)}
     if each == 1 and places > gpus:  # Ray divides one GPU, but not several
-        request["num_gpus"] = max(0.01, int(100 * gpus / places) / 100)
+        request["num_gpus"] = max(0.01, 100 // math.ceil(places / gpus) / 100)
     return request
 
 

@@ -54,6 +54,8 @@ def plan_reasons(options: ReproduceOptions, overrides: Mapping[str, object]) -> 
         UserError: A store cannot be read, two have different classes, or a field does not exist.
     """
     check_overrides(overrides)
+    if experiments.flat(overrides).get("gaze.control", "none") != "none":
+        raise UserError("the matrix of reasons sets `gaze.control` of each run itself; leave it out")
     templates = named_stores(options.stores or ())
     first, count = options.seed, SEEDS if options.seeds is None else options.seeds
     seeds = range(first, first + count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import optuna
@@ -125,6 +126,6 @@ def command(search: Search, out: Path) -> str:
         [
             f"radgaze train --experiment {config.experiment}",  # flags: a command in a file, for the shell
             f"--protocol {config.protocol}",  # flags: as above
-            f"--data STORE --out RUN --config {out / BEST}",  # flags: as above
+            f"--data STORE --out RUN --config {shlex.quote(str(out / BEST))}",  # flags: as above
         ]
     )

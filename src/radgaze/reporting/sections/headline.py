@@ -85,9 +85,8 @@ def findings(results: EvaluationResults, classes: Sequence[str]) -> tuple[str, .
         sentences.append(sentence)
     validation = results.validate.auc.get(MACRO)
     if bounds(validation)[0] is not None:
-        sentences.append(
-            f"On the validation cases, which selected the epoch, the {name} is {estimate(validation)}."
-        )
+        which = ", which selected the epoch," if results.selection == "validate" else ""
+        sentences.append(f"On the validation cases{which} the {name} is {estimate(validation)}.")
     return tuple(sentences)
 
 
