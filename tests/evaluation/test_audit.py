@@ -25,7 +25,7 @@ from radgaze.evaluation.audit.cache import MethodMeasurements, rows
 from radgaze.evaluation.audit.files import Audit, read_results
 from radgaze.evaluation.audit.measuring import recipe, select_methods
 from radgaze.evaluation.audit.options import AuditOptions
-from radgaze.evaluation.audit.sampling import Sample
+from radgaze.evaluation.audit.sampling import Sample, load
 from radgaze.evaluation.audit.summary import summarise_methods
 from radgaze.evaluation.baselines import REGISTRY
 from radgaze.evaluation.maps import smoothed
@@ -169,6 +169,19 @@ def test_boxes_are_compared_with_the_map_of_the_true_class(run: FakeRun, tmp_pat
         assert list(own) == boxed
         np.testing.assert_allclose(numbers(own), of_case, atol=1e-5)
     assert (of_truth["energy_inside"] != of_predicted["energy_inside"])[wrong].all()
+
+
+def test_the_true_class_is_one_that_the_case_has_whatever_the_level_of_the_logits(run: FakeRun) -> None:
+    cases = [case.case_id for case in run.of_split("test")]
+    model = run.model()
+    assert isinstance(model, Looker)
+    known(model.head.bias).data.sub_(5)
+    loaded = load(run, model, Sample(run.predictions().filter(split="test"), ()), AuditOptions(), "cpu")
+    truth = dict(zip(cases, next(run.batches("test", 99)).label.argmax(1).tolist(), strict=True))
+    found = {
+        name: int(k) for each in loaded.batches for name, k in zip(each.case_ids, each.truth, strict=True)
+    }
+    assert found == truth
 
 
 def test_faithfulness_follows_the_probability_of_the_predicted_class(
