@@ -167,6 +167,23 @@ def test_cam_trains_through_a_head_with_drop_out(config: Configure, tmp_path: Pa
     assert run.history()["train/heatmap_gaze"].is_finite().all()
 
 
+def test_a_target_that_a_generator_does_not_take_is_told_before_training(
+    config: Configure, store: Store
+) -> None:
+    wanted = config("rrr", input={"size": 64}, objective={"heatmap": {"generator": "cam"}})
+    model, cases = models.create(wanted.model, 3, 64), dataset(store, wanted, "validate")
+    said = r"`objective\.heatmap\.target=all` does not work with `generator=cam`: "
+    with pytest.raises(UserError, match=said):
+        check_network(model, wanted, cases)
+
+
+def test_windows_are_not_cut_out_for_a_network_that_reads_gaze(config: Configure, store: Store) -> None:
+    with pytest.raises(UserError, match=r"perturbation` cannot be zoom: .* gaze that the model reads"):
+        check(config("gat", model={"architecture": "unet_with_gaze"}), store)
+    without = {"architecture": "unet_with_gaze", "without_gaze": True}
+    check(config("gat", model=without), store)
+
+
 @pytest.mark.parametrize("experiment", ["baseline", "set2_guided"])
 def test_a_run_that_diverges_tells_so_whatever_its_edges(
     experiment: str, config: Configure, tmp_path: Path
