@@ -493,6 +493,22 @@ def test_averages_take_no_more_passes_than_told_and_nothing_else_is_changed() ->
     assert recipe("grad_cam", 2) == recipe("grad_cam", 0)
 
 
+def test_methods_that_draw_random_numbers_get_the_seed_of_the_audit() -> None:
+    random = {name for name in registry.PRESETS if recipe(name, 4, 7) != recipe(name, 4)}
+    assert random == {"smooth_grad", "guided_smooth_grad", "lime"}
+    assert {recipe(name, 4, 7).options["seed"] for name in random} == {7}
+    assert "seed" not in recipe("lime", 4, 0).options
+
+
+@pytest.mark.parametrize("share", [1e-9, 1 - 1e-9])
+def test_the_least_and_the_greatest_sets_and_shifts_are_measured(
+    run: FakeRun, tmp_path: Path, share: float
+) -> None:
+    found = audited(run, tmp_path, methods=TWO[:1], cases=4, probed=2, share=share, shift=share)
+    for metric in ("sensitivity_n", "under_shifts"):
+        assert len(values(found, TWO[0], metric)) == 2
+
+
 def test_methods_are_those_that_the_model_can_show() -> None:
     every = select_methods(Looker(), ("all",), 64)
     assert set(select_methods(Looker(), ("gradient",), 64)) <= set(every) <= set(registry.PRESETS)
@@ -510,6 +526,8 @@ def test_methods_are_those_that_the_model_can_show() -> None:
         ({"cases": 0}, "`cases` must be at least 1, got 0"),
         ({"passes": -1}, "`passes` must be at least 0, got -1"),
         ({"steps": 0}, "`steps` must be at least 1, got 0"),
+        ({"share": 1.0}, "`share` must be above 0 and below 1, got 1.0"),
+        ({"shift": 0.0}, "`shift` must be above 0 and below 1, got 0.0"),
         ({"split": "train"}, "`split` must be one of test, validate, got train"),
     ],
 )

@@ -294,10 +294,10 @@ def _check_objective(config: Config) -> None:
         terms = further(goal)
     except FieldError as error:
         raise error.inside("objective") from None
-    for name, term in terms.items():
+    for term_name, term in terms.items():
         if isinstance(term, Perturbed) and term.perturbation == "zoom" and config.model.reads_gaze:
             rule = "it cuts windows out of images, and not out of the gaze that the model reads with them"
-            raise FieldError(f"objective.terms.{name}.options.perturbation", f"cannot be zoom: {rule}")
+            raise FieldError(f"objective.terms.{term_name}.options.perturbation", f"cannot be zoom: {rule}")
     for heatmap_name in goal.heatmaps:
         if not any(heatmap_name in term.options.values() for term in goal.terms.values()):
             rule = "is used by no term; name it in the options of one of `objective.terms`, or leave it out"
