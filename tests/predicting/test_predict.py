@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -71,6 +71,12 @@ def test_reading_a_case_does_not_go_through_all_others(run: Run) -> None:
     assert Counted.passes == 0
     with pytest.raises(UserError, match="no such case here: elsewhere"):
         stored.subject("x", "elsewhere")
+
+
+@pytest.mark.parametrize("images", [None, 3, np.float32(0.5)])
+def test_what_is_no_image_and_no_collection_is_refused(images: Any, run: Run) -> None:
+    with pytest.raises(UserError, match=f"`images` must be a path, .* got a {type(images).__name__}"):
+        predict(run, images, CPU)
 
 
 def test_cases_and_arrays_and_tensors_are_predicted_alike(archive: Path, run: Run) -> None:
