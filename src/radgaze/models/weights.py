@@ -92,7 +92,8 @@ def load_encoder(encoder: nn.Module, config: ModelConfig) -> None:
     if positions:
         raise UserError(
             f"`model.weights` must have the position embeddings of {config.encoder}; those of {path} have "
-            f"none that fit {positions[0]}, {tuple(shapes[positions[0]])}, without which its patches have no place"
+            f"none that fit {positions[0]}, {tuple(shapes[positions[0]])}, without which its patches have no "
+            "place"
         )
     with torch.no_grad():
         for name, value in (*result.tensors.items(), *result.counters.items()):
