@@ -30,7 +30,7 @@ from tests.training.conftest import Configure
         ("seed", -1, "from 0 to 4,294,967,295"),
         ("seed", 2**32, "from 0 to 4,294,967,295"),
         ("model.dropout", 1.5, "at least 0 and below 1"),
-        ("model.decoder_channels", [16, 8, 0, 4, 4], "at least 1"),
+        ("model.decoder_channels", [16, 8, 0, 4, 4], "from 1 to 8,192"),
         ("optimisation.learning_rate", -1.0, "above 0"),
         ("optimisation.learning_rate", 0.0, "above 0"),
         ("optimisation.weight_decay", -0.1, "at least 0"),
