@@ -25,7 +25,7 @@ from radgaze.evaluation.audit.cache import MethodMeasurements, rows
 from radgaze.evaluation.audit.files import Audit, read_results
 from radgaze.evaluation.audit.measuring import recipe, select_methods
 from radgaze.evaluation.audit.options import AuditOptions
-from radgaze.evaluation.audit.sampling import Sample
+from radgaze.evaluation.audit.sampling import Sample, load
 from radgaze.evaluation.audit.summary import summarise_methods
 from radgaze.evaluation.baselines import REGISTRY
 from radgaze.evaluation.maps import smoothed
@@ -169,6 +169,19 @@ def test_boxes_are_compared_with_the_map_of_the_true_class(run: FakeRun, tmp_pat
         assert list(own) == boxed
         np.testing.assert_allclose(numbers(own), of_case, atol=1e-5)
     assert (of_truth["energy_inside"] != of_predicted["energy_inside"])[wrong].all()
+
+
+def test_the_true_class_is_one_that_the_case_has_whatever_the_level_of_the_logits(run: FakeRun) -> None:
+    cases = [case.case_id for case in run.of_split("test")]
+    model = run.model()
+    assert isinstance(model, Looker)
+    known(model.head.bias).data.sub_(5)
+    loaded = load(run, model, Sample(run.predictions().filter(split="test"), ()), AuditOptions(), "cpu")
+    truth = dict(zip(cases, next(run.batches("test", 99)).label.argmax(1).tolist(), strict=True))
+    found = {
+        name: int(k) for each in loaded.batches for name, k in zip(each.case_ids, each.truth, strict=True)
+    }
+    assert found == truth
 
 
 def test_faithfulness_follows_the_probability_of_the_predicted_class(
@@ -480,6 +493,22 @@ def test_averages_take_no_more_passes_than_told_and_nothing_else_is_changed() ->
     assert recipe("grad_cam", 2) == recipe("grad_cam", 0)
 
 
+def test_methods_that_draw_random_numbers_get_the_seed_of_the_audit() -> None:
+    random = {name for name in registry.PRESETS if recipe(name, 4, 7) != recipe(name, 4)}
+    assert random == {"smooth_grad", "guided_smooth_grad", "lime"}
+    assert {recipe(name, 4, 7).options["seed"] for name in random} == {7}
+    assert "seed" not in recipe("lime", 4, 0).options
+
+
+@pytest.mark.parametrize("share", [1e-9, 1 - 1e-9])
+def test_the_least_and_the_greatest_sets_and_shifts_are_measured(
+    run: FakeRun, tmp_path: Path, share: float
+) -> None:
+    found = audited(run, tmp_path, methods=TWO[:1], cases=4, probed=2, share=share, shift=share)
+    for metric in ("sensitivity_n", "under_shifts"):
+        assert len(values(found, TWO[0], metric)) == 2
+
+
 def test_methods_are_those_that_the_model_can_show() -> None:
     every = select_methods(Looker(), ("all",), 64)
     assert set(select_methods(Looker(), ("gradient",), 64)) <= set(every) <= set(registry.PRESETS)
@@ -497,6 +526,8 @@ def test_methods_are_those_that_the_model_can_show() -> None:
         ({"cases": 0}, "`cases` must be at least 1, got 0"),
         ({"passes": -1}, "`passes` must be at least 0, got -1"),
         ({"steps": 0}, "`steps` must be at least 1, got 0"),
+        ({"share": 1.0}, "`share` must be above 0 and below 1, got 1.0"),
+        ({"shift": 0.0}, "`shift` must be above 0 and below 1, got 0.0"),
         ({"split": "train"}, "`split` must be one of test, validate, got train"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from radgaze import models
 from radgaze.attribution.registry import PRESETS
@@ -29,6 +31,7 @@ from radgaze.predicting.predict import predict
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
+from radgaze.store.digest import file_digest
 from radgaze.store.store import Store
 from radgaze.training.train import train
 from tests.store.cohorts import make_cohort, write_dicom
@@ -323,3 +326,27 @@ def test_an_explanation_of_an_earlier_version_is_kept(run: Run, tmp_path: Path) 
     outcome = explain(run, [case], tmp_path, ExplainFilesOptions(methods=("grad_cam",)))
     assert len(outcome.written) == 1
     assert "schema" not in described(tmp_path / case)
+
+
+def test_maps_of_other_weights_are_not_taken_for_those_of_the_run(run: Run, tmp_path: Path) -> None:
+    case, options = run.store.cases["case_id"][0], ExplainFilesOptions(methods=("grad_cam",))
+    shutil.copytree(run.path, tmp_path / "run")
+    copied, out = Run.open(tmp_path / "run"), tmp_path / "maps"
+    explain(copied, [case], out, options)
+    assert described(out / case)["weights"] == [file_digest(run.weights)]
+    first = arrays(out / case)[f"grad_cam/{described(out / case)['predicted']}"]
+    tensors = load_file(copied.weights)
+    save_file(
+        {name: each + 0.1 if each.is_floating_point() else each for name, each in tensors.items()},
+        copied.weights,
+    )
+    with pytest.raises(UserError, match="of other weights"):
+        explain(copied, [case], out, options)
+    explain(copied, [case], out, replace(options, overwrite=True))
+    again = arrays(out / case)[f"grad_cam/{described(out / case)['predicted']}"]
+    assert not np.array_equal(again, first)
+    path, content = out / case / "explanation.json", described(out / case)
+    del content["weights"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="of other weights"):
+        explain(copied, [case], out, options)

@@ -250,6 +250,23 @@ def test_grad_cam_is_made_of_the_images_feature_maps(form: Form) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
 
 
+def test_methods_of_attention_do_not_apply_and_deep_lift_does() -> None:
+    model = network().requires_grad_(requires_grad=False)
+    images, frames = batch()
+    able = attribution.methods(model, SIZE)
+    assert not {"attention", "attention_rollout", "relevance"} & {*able}
+    assert {"deep_lift", "grad_cam", "guided_backprop"} <= {*able}
+    maps = attribution.create("deep_lift", model)(images, 1, also=(frames, THERE))
+    assert maps.isfinite().all()
+    assert maps.amax() > 0
+
+
+def test_without_frames_the_output_is_that_of_empty_readings() -> None:
+    model = network()
+    images, frames = batch()
+    torch.testing.assert_close(model(images).logits, model(images, frames, torch.zeros_like(THERE)).logits)
+
+
 def test_the_gaze_branchs_output_does_not_depend_on_the_image_nor_the_images_on_gaze() -> None:
     model = network()
     images, frames = batch()

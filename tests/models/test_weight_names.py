@@ -41,6 +41,37 @@ def densenet() -> Any:
     return network.eval()
 
 
+def as_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state of timm's vision transformer under the names of a DINOv2 of the library transformers."""
+    names = {
+        "cls_token": "embeddings.cls_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "patch_embed.proj": "embeddings.patch_embeddings.projection",
+        "norm.": "layernorm.",
+    }
+    inner = {
+        "attn.proj": "attention.output.dense",
+        "ls1.gamma": "layer_scale1.lambda1",
+        "ls2.gamma": "layer_scale2.lambda1",
+    }
+    spelt: dict[str, Tensor] = {"dinov2.embeddings.mask_token": torch.zeros(1, 16)}
+    for name, tensor in state.items():
+        if "attn.qkv" in name:
+            place = name.replace("blocks.", "encoder.layer.").replace("attn.qkv", "attention.attention.{}")
+            for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                spelt[f"dinov2.{place.format(part)}"] = piece
+            continue
+        block = name.startswith("blocks.")
+        for old, new in (inner if block else names).items():
+            name = (
+                name.replace(old, new)
+                if block
+                else (name.replace(old, new, 1) if name.startswith(old) else name)
+            )
+        spelt[f"dinov2.{name.replace('blocks.', 'encoder.layer.')}"] = tensor
+    return spelt
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_densenet_spelt_otherwise_gives_the_same_features_to_the_bit(spelling: str, densenet: Any) -> None:
     state = {SPELLINGS[spelling](name): each for name, each in densenet.state_dict().items()}
@@ -101,6 +132,38 @@ def test_position_embeddings_are_resampled_to_another_grid_and_this_is_told() ->
     torch.testing.assert_close(found.tensors["pos_embed"][:, 1:], torch.full((1, 64, 4), 0.25))
 
 
+@pytest.mark.parametrize("spelt", [dict, as_transformers])
+def test_the_class_tokens_position_is_added_to_it_where_the_encoder_has_those_of_patches_alone(
+    spelt: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
+) -> None:
+    torch.manual_seed(4)
+    sizes: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
+    vit: Any = timm.models.VisionTransformer(**sizes, num_classes=0).eval()
+    other: Any = timm.models.VisionTransformer(**sizes, num_classes=0, no_embed_class=True).eval()
+    with torch.no_grad():
+        vit.pos_embed.normal_()
+        vit.cls_token.normal_()
+        found = mapped(spelt(vit.state_dict()), shapes(other), prefix_tokens=0)
+        assert (found.missing, found.changed) == ((), ())
+        other.load_state_dict(found.tensors)
+        images = torch.rand(2, 3, 32, 32)
+        torch.testing.assert_close(other.forward_features(images), vit.forward_features(images))
+        again = mapped(other.state_dict(), shapes(other), prefix_tokens=0).tensors
+    assert torch.equal(again["pos_embed"], other.pos_embed)
+    assert torch.equal(again["cls_token"], other.cls_token)
+
+
+def test_weights_without_position_embeddings_that_fit_are_refused(tmp_path: Path) -> None:
+    encoder = "tu-test_vit"
+    state = create(settings(encoder, "none"), 3).state_dict()
+    (name,) = (each for each in state if each.endswith("pos_embed"))
+    save_file({**state, name: state[name][:, :3].clone()}, tmp_path / "cut.safetensors")
+    with pytest.raises(
+        UserError, match=r"none that fit .*pos_embed, .* without which its patches have no place"
+    ):
+        create(settings(encoder, tmp_path / "cut.safetensors"), 3)
+
+
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1)])
 def test_a_first_convolution_of_other_channels_answers_grey_images_alike(before: int, after: int) -> None:
     torch.manual_seed(3)
@@ -150,37 +213,6 @@ def test_what_was_taken_is_kept_with_the_network_and_survives_a_copy(tmp_path: P
     assert (taken.tensors, taken.total, taken.unused) == (100, 100, ("net.fc.weight",))
     assert "100 of the encoder's 100 tensors taken, by name" in taken.words
     assert taken_by(create(settings("resnet18", "none"), 3)) is None
-
-
-def as_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state of timm's vision transformer under the names of a DINOv2 of the library transformers."""
-    names = {
-        "cls_token": "embeddings.cls_token",
-        "pos_embed": "embeddings.position_embeddings",
-        "patch_embed.proj": "embeddings.patch_embeddings.projection",
-        "norm.": "layernorm.",
-    }
-    inner = {
-        "attn.proj": "attention.output.dense",
-        "ls1.gamma": "layer_scale1.lambda1",
-        "ls2.gamma": "layer_scale2.lambda1",
-    }
-    spelt: dict[str, Tensor] = {"dinov2.embeddings.mask_token": torch.zeros(1, 16)}
-    for name, tensor in state.items():
-        if "attn.qkv" in name:
-            place = name.replace("blocks.", "encoder.layer.").replace("attn.qkv", "attention.attention.{}")
-            for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                spelt[f"dinov2.{place.format(part)}"] = piece
-            continue
-        block = name.startswith("blocks.")
-        for old, new in (inner if block else names).items():
-            name = (
-                name.replace(old, new)
-                if block
-                else (name.replace(old, new, 1) if name.startswith(old) else name)
-            )
-        spelt[f"dinov2.{name.replace('blocks.', 'encoder.layer.')}"] = tensor
-    return spelt
 
 
 def shapes(module: nn.Module) -> dict[str, torch.Size]:

@@ -126,6 +126,16 @@ def test_a_broken_configuration_is_refused_and_named(folder: Path, text: bytes) 
     assert "\n" not in str(caught.value)
 
 
+def test_what_can_be_saved_can_be_loaded(tmp_path: Path) -> None:
+    many = ModelConfig("temporal", weights="none", most_frames=10_000)
+    save(create(many, 1, 32), many, ("a" * 1000,), tmp_path, size=32)
+    assert load(tmp_path)[1] == ("a" * 1000,)
+    wide: dict[str, Any] = {"pylon_channels": 8193, "decoder_channels": (8193, 8, 8, 4, 4)}
+    for name, value in wide.items():
+        with pytest.raises(UserError, match=f"`{name}` must be from 1 to 8,192"):
+            ModelConfig(**{name: value})
+
+
 def test_broken_weights_are_refused_and_named(folder: Path) -> None:
     whole = (folder / WEIGHTS).read_bytes()
     for broken in (b"", b"0" * 1000, whole[:50], whole[: len(whole) // 2]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,6 +56,23 @@ def test_contrast_is_the_score_of_the_class_less_that_of_the_most_probable_other
         wrong = [k for k in range(3) if not LABELS[case, k]]
         weights[case, max(wrong, key=lambda k: float(logits[case, k]))] = -1
     torch.testing.assert_close(found, gradient(model, weights))
+
+
+@pytest.mark.parametrize("generator", ["smooth_grad", "integrated_gradients"])
+@pytest.mark.parametrize("target", ["true", "predicted", "runner_up", "contrast", "all"])
+def test_averages_over_images_explain_each_case_as_a_batch_of_any_size_does(
+    generator: str, target: Any
+) -> None:
+    model, heatmap = Scored(), HeatmapConfig(generator=generator, target=target)
+    objective = ObjectiveConfig(heatmap_gaze=EdgeConfig(1.0, "mse"), heatmap=heatmap)
+    x, labels = images().repeat(2, 1, 1, 1)[:5], LABELS.repeat(2, 1)[:5]
+    found = []
+    for size in range(1, 6):
+        with Heatmaps(model, objective).capture(model) as maps:
+            output = model(x[:size])
+            found.append(maps(output, Targets(output, labels[:size], "softmax"))["heatmap"])
+    for each in found:
+        torch.testing.assert_close(each, found[-1][: len(each)])
 
 
 def test_contrast_of_two_classes_is_gradmasks_up_to_its_sign() -> None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ from radgaze.dicom.read import read_image
 from radgaze.errors import UserError
 from radgaze.evaluation.referral.selective import Referral, ReferralValidation
 from radgaze.models.output import Output
-from radgaze.predicting.inputs import Subject
+from radgaze.predicting.inputs import StoredCases, Subject
 from radgaze.predicting.options import PredictOptions
 from radgaze.predicting.predict import predict, predict_subjects, stream
 from radgaze.predicting.predictor import Predictor
@@ -54,6 +54,29 @@ def test_a_test_image_is_predicted_from_its_file_as_in_the_run(archive: Path, ru
     assert repr(made).startswith(f"Prediction of {len(files)} images")
     assert "array" not in repr(made)
     assert [names[0] for names in made.predicted] == [run.classes[k] for k in recorded(run).argmax(1)]
+
+
+def test_reading_a_case_does_not_go_through_all_others(run: Run) -> None:
+    class Counted(list[str]):
+        passes = 0
+
+        def __iter__(self) -> Iterator[str]:
+            Counted.passes += 1
+            return super().__iter__()
+
+    stored = StoredCases.of(run, run.model(), run.store)
+    ids = stored.dataset.case_ids
+    stored.dataset.case_ids = Counted(ids)
+    assert [stored.subject(name, name).case_id for name in ids] == ids
+    assert Counted.passes == 0
+    with pytest.raises(UserError, match="no such case here: elsewhere"):
+        stored.subject("x", "elsewhere")
+
+
+@pytest.mark.parametrize("images", [None, 3, np.float32(0.5)])
+def test_what_is_no_image_and_no_collection_is_refused(images: Any, run: Run) -> None:
+    with pytest.raises(UserError, match=f"`images` must be a path, .* got a {type(images).__name__}"):
+        predict(run, images, CPU)
 
 
 def test_cases_and_arrays_and_tensors_are_predicted_alike(archive: Path, run: Run) -> None:

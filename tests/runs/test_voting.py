@@ -276,6 +276,22 @@ def test_a_run_that_was_trained_again_no_longer_votes(runs: list[Run], tmp_path:
         _ = Run.open(made.path).voters
 
 
+def test_runs_of_different_kinds_of_probabilities_do_not_vote(runs: list[Run], tmp_path: Path) -> None:
+    for run in runs[:2]:
+        shutil.copytree(run.path, tmp_path / run.path.name)
+    members = [Run.open(tmp_path / run.path.name) for run in runs[:2]]
+    made = make_vote(members, VoteOptions(tmp_path / "vote"))
+    path = members[1].path / "config.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert "classification: softmax" in text
+    path.write_text(text.replace("classification: softmax", "classification: sigmoid"), encoding="utf-8")
+    said = "differ in `objective.classification`, s[a-z]+ against s[a-z]+, so that"
+    with pytest.raises(UserError, match=said):
+        make_vote([members[0], Run.open(members[1].path)], VoteOptions(tmp_path / "other"))
+    with pytest.raises(UserError, match=said):
+        _ = Run.open(made.path).voters
+
+
 def test_a_folder_with_something_else_is_kept_and_the_same_vote_goes_on(
     runs: list[Run], tmp_path: Path
 ) -> None:

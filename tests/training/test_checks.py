@@ -30,7 +30,7 @@ from tests.training.conftest import Configure
         ("seed", -1, "from 0 to 4,294,967,295"),
         ("seed", 2**32, "from 0 to 4,294,967,295"),
         ("model.dropout", 1.5, "at least 0 and below 1"),
-        ("model.decoder_channels", [16, 8, 0, 4, 4], "at least 1"),
+        ("model.decoder_channels", [16, 8, 0, 4, 4], "from 1 to 8,192"),
         ("optimisation.learning_rate", -1.0, "above 0"),
         ("optimisation.learning_rate", 0.0, "above 0"),
         ("optimisation.weight_decay", -0.1, "at least 0"),
@@ -165,6 +165,23 @@ def test_cam_trains_through_a_head_with_drop_out(config: Configure, tmp_path: Pa
     wanted = config(model={"dropout": 0.5}, input={"size": 64}, objective=heatmap, trainer={"max_epochs": 1})
     run = train(wanted, tmp_path / "run")
     assert run.history()["train/heatmap_gaze"].is_finite().all()
+
+
+def test_a_target_that_a_generator_does_not_take_is_told_before_training(
+    config: Configure, store: Store
+) -> None:
+    wanted = config("rrr", input={"size": 64}, objective={"heatmap": {"generator": "cam"}})
+    model, cases = models.create(wanted.model, 3, 64), dataset(store, wanted, "validate")
+    said = r"`objective\.heatmap\.target=all` does not work with `generator=cam`: "
+    with pytest.raises(UserError, match=said):
+        check_network(model, wanted, cases)
+
+
+def test_windows_are_not_cut_out_for_a_network_that_reads_gaze(config: Configure, store: Store) -> None:
+    with pytest.raises(UserError, match=r"perturbation` cannot be zoom: .* gaze that the model reads"):
+        check(config("gat", model={"architecture": "unet_with_gaze"}), store)
+    without = {"architecture": "unet_with_gaze", "without_gaze": True}
+    check(config("gat", model=without), store)
 
 
 @pytest.mark.parametrize("experiment", ["baseline", "set2_guided"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import torch
 import yaml
 from torch import nn
 
-from radgaze import experiments
+from radgaze import experiments, models
 from radgaze.errors import UserError
+from radgaze.gaze.spec import GazeMaps
 from radgaze.runs import settings
 from radgaze.runs.config import OptimisationConfig
-from radgaze.training.module import cosine, triangular2
+from radgaze.training.module import GazeGuided, cosine, triangular2
 from radgaze.training.optimiser import decay_groups
+from tests.models.test_second_pass import TINY, batch
 
 
 @pytest.mark.parametrize(("rate", "half"), [(0.0090552, 2), (0.006486, 8)])
@@ -58,6 +61,25 @@ def test_weight_decay_is_laid_on_matrices_alone_and_every_parameter_is_in_one_gr
     assert {id(p) for p in decayed["params"]} == {id(model[0].weight), id(model[3].weight)}
     assert {id(p) for p in (*decayed["params"], *free["params"])} == {id(p) for p in model.parameters()}
     assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("generator", ["backprop", "smooth_grad", "integrated_gradients"])
+def test_features_that_are_compared_are_those_of_the_images_whatever_the_generator_runs_on(
+    generator: str,
+) -> None:
+    options = {"by": "gaze", "perturbation": "erase", "hard": True, "compare": "features"}
+    config = settings.resolve(
+        "set3_guided",
+        objective={
+            "heatmap": {"generator": generator},
+            "terms": {"x": {"kind": "perturbed", "weight": 1.0, "options": options}},
+        },
+    )
+    module = GazeGuided(models.create(TINY, 3), config, 3).eval()
+    step = batch(torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(0)))
+    # A gaze map of 0, by which nothing is erased.
+    step = replace(step, has_gaze=torch.ones(3, dtype=torch.bool), spec=GazeMaps())
+    assert float(module.terms(step)["x"].detach()) == pytest.approx(0, abs=1e-3)
 
 
 def test_the_experiments_are_choices_of_weights_on_the_triangle() -> None:

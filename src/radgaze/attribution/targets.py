@@ -25,6 +25,13 @@ class Indexable(Protocol):
     def __getitem__(self, key: object, /) -> object: ...
 
 
+@runtime_checkable
+class ByCase(Protocol):
+    """A function as target that differs between cases: `target[cases]` is that of cases (N,) by number."""
+
+    def __getitem__(self, cases: Tensor, /) -> Callable[..., Tensor]: ...
+
+
 def score_of(output: object, target: Target, which: str | int | None = None) -> Tensor:
     """Select the scores (B,) that a heatmap explains.
 

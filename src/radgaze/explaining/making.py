@@ -29,6 +29,7 @@ from radgaze.predicting.predictor import Predictor
 from radgaze.records import plain
 from radgaze.records import read as read_record
 from radgaze.runs.run import Run
+from radgaze.store.digest import file_digest
 from radgaze.version import __version__
 
 MOST_CASES = 200
@@ -56,7 +57,8 @@ def explain(
 ) -> Outcome:
     """Make and write the maps of images.
 
-    Cases whose maps in the folder have the same settings are skipped, so that an interrupted call continues.
+    Cases whose maps in the folder have the same settings and weights are skipped, so that an interrupted call
+    continues.
 
     Args:
         run: The run.
@@ -65,8 +67,8 @@ def explain(
         options: The options.
 
     Raises:
-        UserError: An image, method, class or device does not exist, or a folder holds maps of a file or with
-            other settings, and `overwrite` is not set.
+        UserError: An image, method, class or device does not exist, or a folder holds maps of a file, of
+            other weights or with other settings, and `overwrite` is not set.
     """
     _check_target(run, options)
     changed = run.check_store()
@@ -158,13 +160,14 @@ def _settings(run: Run, names: Sequence[str], options: ExplainOptions) -> Explan
         experiment=run.experiment,
         target=options.target,
         methods={name: settings(name, seed=options.seed, reference=options.reference) for name in names},
+        weights=tuple(file_digest(voter.weights) for voter in run.voters),
     )
 
 
 def _not_done(
     requested: Sequence[Requested], out: Path, record: ExplanationSettings, *, overwrite: bool
 ) -> tuple[list[Requested], dict[Requested, Path]]:
-    """The images that are still to be explained, and the folders of those with maps of the same settings."""
+    """The images that are still to be explained, and the folders of those with the same maps."""
     todo, done = [], {}
     for each in requested:
         path = out / each.name / DONE
@@ -174,7 +177,10 @@ def _not_done(
             if each.case_id is not None and plain(before) == plain(record):
                 done[each] = out / each.name
                 continue
-            raise UserError(f"{out / each.name} holds maps of another image or with other settings: {ADVICE}")
+            raise UserError(
+                f"{out / each.name} holds maps of another image, of other weights or with other settings: "
+                f"{ADVICE}"
+            )
         todo.append(each)
     return todo, done
 

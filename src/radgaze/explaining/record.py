@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from radgaze.records import Record, optional
 
@@ -17,6 +17,7 @@ class ExplanationSettings(Record):
         experiment: Name of the experiment.
         target: Class that is explained: "predicted", a class, or "all".
         methods: Generator and options of each method.
+        weights: SHA-256 of the weights, of each run of a vote; None where it was not recorded.
     """
 
     version: str
@@ -24,6 +25,7 @@ class ExplanationSettings(Record):
     experiment: str
     target: str
     methods: dict[str, dict[str, object]]
+    weights: tuple[str, ...] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

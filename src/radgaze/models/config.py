@@ -17,6 +17,9 @@ OWN = "own"
 WITHOUT_GAZE = ("unet", "classifier")
 """The usual architectures, known to read no gaze without an import of torch."""
 
+WIDEST = 8192
+"""Largest side of images in pixels, and largest number of channels of a decoder."""
+
 PROVIDED = ("mask", "class_maps")
 """Maps that a network may give besides its logits."""
 
@@ -81,9 +84,11 @@ class ModelConfig(Section):
     architecture: str = "unet"
     encoder: str = "timm-efficientnet-b0"
     weights: str = "imagenet"
-    decoder_channels: tuple[int, int, int, int, int] = option((256, 128, 64, 32, 16), at_least=1)
+    decoder_channels: tuple[int, int, int, int, int] = option(
+        (256, 128, 64, 32, 16), at_least=1, at_most=WIDEST
+    )
     dropout: float = option(0.5, at_least=0, below=1)
-    pylon_channels: int = option(128, at_least=1)
+    pylon_channels: int = option(128, at_least=1, at_most=WIDEST)
     form: Literal["honest", "faithful"] = "honest"
     frames: Literal["fixation", "seconds"] = "fixation"
     frame_seconds: float = option(1.0, above=0)

@@ -14,14 +14,12 @@ from radgaze.errors import UserError
 from radgaze.files import read_json, write_text, written
 from radgaze.models import factories
 from radgaze.models.architectures import create
-from radgaze.models.config import ModelConfig, with_given
+from radgaze.models.config import WIDEST, ModelConfig, with_given
 from radgaze.models.encoder_input import with_input_of
 from radgaze.models.weights import one_line
 from radgaze.sections import to_dict
+from radgaze.store.manifest import LONGEST
 from radgaze.version import __version__
-
-WIDEST = 8192
-"""Largest side in pixels, number of channels or number of frames that is accepted from a model's file."""
 
 
 def save(
@@ -141,9 +139,9 @@ def _described(about: Path) -> tuple[ModelConfig, tuple[str, ...], int]:
         # The weights that it started from are not needed, and not downloaded.
         settings = {**record["model"], "weights": "none", "weights_dir": None, "pretraining_ids": None}
         config = ModelConfig(**settings)
-        if not classes or not all(isinstance(name, str) and 0 < len(name) <= 200 for name in classes):
+        if not classes or not all(isinstance(name, str) and 0 < len(name) <= LONGEST for name in classes):
             raise ValueError("its classes are no names")
-        widths = (size, config.pylon_channels, config.most_frames, *config.decoder_channels)
+        widths = (size, config.pylon_channels, *config.decoder_channels)
         if not all(isinstance(width, int) and 0 < width <= WIDEST for width in widths):
             raise ValueError(f"a size or width that is not between 1 and {WIDEST}")
         return config, classes, size

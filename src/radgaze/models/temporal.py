@@ -60,14 +60,17 @@ class Temporal(nn.Module):
         """Return images (B, 1, H, W), gaze maps (B, T, H, W) and which are present (B, T), for `forward`."""
         return batch.image, *batch.frames(self.frames)
 
-    def forward(self, images: Tensor, frames: Tensor, present: Tensor) -> Output:
+    def forward(self, images: Tensor, frames: Tensor | None = None, present: Tensor | None = None) -> Output:
         """Compute logits from images (B, 1, H, W) and gaze maps (B, T, H, W).
 
         Args:
             images: Grey images in [0, 1].
-            frames: Gaze maps of the frames.
+            frames: Gaze maps of the frames; None for none, with `present` None too.
             present: Whether a frame is present rather than padding, (B, T).
         """
+        if frames is None or present is None:
+            frames = torch.zeros_like(images)
+            present = torch.zeros(len(images), 1, dtype=torch.bool, device=images.device)
         # The gaze branch runs first: class-activation maps use the maps flattened last, which must be the
         # image's.
         gaze = self.gaze(frames, present)

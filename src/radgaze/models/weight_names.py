@@ -8,6 +8,7 @@ kinds and shapes of all of the encoder's tensors agree with an unbroken run of t
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -58,6 +59,8 @@ def mapped(source: Mapping[str, Tensor], shapes: Shapes, *, prefix_tokens: int =
     """
     counters = {name: each for name, each in source.items() if name.endswith(COUNTER)}
     source = {name: each for name, each in as_timm(source).items() if name not in counters}
+    if not prefix_tokens:
+        source |= _without_position_of_class(source)
     shapes = {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
     pairs = _by_name(source, shapes)
     by, fitting = "name", _fitting(pairs, source, shapes, prefix_tokens)
@@ -80,6 +83,23 @@ def _fitting(
     """The tensors of pairs of names that have the wanted shapes, or can be brought into them."""
     shaped = {name: _shaped(source[other], shapes[name], prefix_tokens) for name, other in pairs.items()}
     return {name: tensor for name, tensor in shaped.items() if tensor is not None}
+
+
+def _without_position_of_class(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that change for an encoder that adds positions to patches alone, as timm's with registers.
+
+    The first position embedding, the class token's, is added to that token instead, which gives the same.
+    """
+    changed = {}
+    for name, positions in source.items():
+        token = source.get(f"{_place(name)}cls_token")
+        if name.rpartition(".")[2] != "pos_embed" or token is None or positions.dim() != 3:
+            continue
+        count = positions.shape[1]
+        if math.isqrt(count) ** 2 != count and math.isqrt(count - 1) ** 2 == count - 1:
+            changed[name] = positions[:, 1:]
+            changed[f"{_place(name)}cls_token"] = token + positions[:, :1]
+    return changed
 
 
 def _by_name(source: Mapping[str, Tensor], shapes: Shapes) -> dict[str, str]:

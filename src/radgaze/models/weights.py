@@ -88,6 +88,13 @@ def load_encoder(encoder: nn.Module, config: ModelConfig) -> None:
             f"{LEAST:.0%} are expected; the encoder has {_some(names)}, the weights {_some([*weights])}"
             + (f"; they are those of `model.encoder={hint}`" if hint else "")
         )
+    positions = [name for name in result.missing if name.rpartition(".")[2] == "pos_embed"]
+    if positions:
+        raise UserError(
+            f"`model.weights` must have the position embeddings of {config.encoder}; those of {path} have "
+            f"none that fit {positions[0]}, {tuple(shapes[positions[0]])}, without which its patches have no "
+            "place"
+        )
     with torch.no_grad():
         for name, value in (*result.tensors.items(), *result.counters.items()):
             if name in tensors:

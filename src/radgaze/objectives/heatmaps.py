@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -52,14 +53,9 @@ class Targets:
 
     def of(self, target: str) -> Tensor | Callable[..., Tensor]:
         """The target as a generator takes it: a class of each case, or a function of the output."""
-        functions = {"all": self.all_classes, "contrast": self.contrast}
-        return functions[target] if target in functions else self.classes(target)
-
-    def contrast(self, output: Output) -> Tensor:
-        """The logit of each case's true class less that of its runner-up, (B,)."""
-        logits = output.logits
-        true, other = (logits.gather(1, self.classes(each)[:, None]) for each in ("true", "runner_up"))
-        return (true - other)[:, 0]
+        if target == "contrast":
+            return Contrast(self.classes("true"), self.classes("runner_up"))
+        return self.all_classes if target == "all" else self.classes(target)
 
     def all_classes(self, output: Output) -> Tensor:
         """Σ_k log p_k (B,), or Σ_k (log p_k + log(1 − p_k)) where classes do not exclude each other."""
@@ -68,6 +64,28 @@ class Targets:
             log_sigmoid = nn.functional.logsigmoid
             return (log_sigmoid(logits) + log_sigmoid(-logits)).sum(1)
         return logits.log_softmax(1).sum(1)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The logit of each case's true class less that of its runner-up, as a target of some cases.
+
+    Attributes:
+        true: The true class, (B,).
+        other: The runner-up, (B,).
+    """
+
+    true: Tensor
+    other: Tensor
+
+    def __call__(self, output: Output) -> Tensor:
+        """Compute the difference (B,)."""
+        true, other = (output.logits.gather(1, each[:, None]) for each in (self.true, self.other))
+        return (true - other)[:, 0]
+
+    def __getitem__(self, cases: Tensor) -> Contrast:
+        """The target of copies of some of the cases (N,), of which generators of many passes are made."""
+        return Contrast(self.true[cases], self.other[cases])
 
 
 class Heatmaps:

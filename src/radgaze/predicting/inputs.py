@@ -20,8 +20,9 @@ from radgaze.dicom.isolate import isolated
 from radgaze.errors import UserError
 from radgaze.predicting.finding import Requested
 from radgaze.runs import origin
-from radgaze.runs.data import batches, gaze_maps
+from radgaze.runs.data import gaze_maps
 from radgaze.runs.run import Run
+from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.pixels import Fitted, fit, read_and_fit
 from radgaze.store.placement import Fit, Frame
@@ -122,12 +123,14 @@ class StoredCases:
         model: Model of the run.
         dataset: All cases of the store, with the run's settings.
         shapes: Rows and columns of the original image of each case.
+        places: Number of each case in the data set.
     """
 
     store: Store
     model: nn.Module
     dataset: GazeDataset
     shapes: Mapping[str, tuple[int, int]]
+    places: Mapping[str, int]
 
     @classmethod
     def of(cls, run: Run, model: nn.Module, store: Store) -> StoredCases:
@@ -141,7 +144,7 @@ class StoredCases:
         )
         table = store.cases.select("case_id", "rows", "columns")
         shapes = {case_id: (rows, columns) for case_id, rows, columns in table.iter_rows()}
-        return cls(store, model, dataset, shapes)
+        return cls(store, model, dataset, shapes, {name: i for i, name in enumerate(dataset.case_ids)})
 
     def subject(self, name: str, case_id: str) -> Subject:
         """Return a case as input of the model.
@@ -153,7 +156,9 @@ class StoredCases:
         Raises:
             UserError: There is no such case.
         """
-        batch = next(batches(self.dataset, 1, [case_id]))
+        if case_id not in self.places:
+            raise UserError(f"no such case here: {case_id}")
+        batch = collate([self.dataset[self.places[case_id]]])
         image, *other_inputs = models.inputs(self.model, batch)
         labels = batch.label[0].tolist()
         return Subject(

@@ -157,6 +157,11 @@ def subjects_of(
         UserError: A path or case does not exist, or an array has no greys.
     """
     one = isinstance(images, str | PathLike | np.ndarray | Tensor)
+    if not one and not isinstance(images, Iterable):
+        raise UserError(
+            "`images` must be a path, a case id, an array, or several of these, got a "
+            f"{type(images).__name__}"
+        )
     several: Iterable[Image] = [images] if one else images  # type: ignore[list-item,assignment]
     run, number = predictor.run, 1
     preparation: Preparation | None = None

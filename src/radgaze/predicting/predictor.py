@@ -74,7 +74,7 @@ class Predictor:
         with torch.inference_mode():
             for model in self.models:
                 outputs.append(model(images, *other_inputs))
-            of_each = [probabilities(output.logits, kind).double().cpu().numpy() for output in outputs]
+            of_each = [probabilities(output.logits, kind).cpu().double().numpy() for output in outputs]
         scores = vote.probabilities(self.run.vote, np.stack(of_each))
         decisions: tuple[Decision, ...] | None = None
         if self.referral is not None:

@@ -45,7 +45,7 @@ def predict(
         with progress(f"Predicting {split}", total=len(cases)) as bar, torch.inference_mode():
             for batch in batches(cases, config.optimisation.batch_size):
                 logits = models.forward(model, batch.to(device)).logits
-                rows.append(probabilities(logits, config.objective.classification).double().cpu())
+                rows.append(probabilities(logits, config.objective.classification).cpu().double())
                 labels.append(batch.label.to(torch.int8))
                 ids += batch.case_id
                 bar.advance(len(batch.case_id))

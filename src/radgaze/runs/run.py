@@ -143,7 +143,8 @@ class Run:
         """The trained runs whose predictions and maps are combined: those of a vote, or this one alone.
 
         Raises:
-            UserError: A run of the vote is gone, or was trained again.
+            UserError: A run of the vote is gone, or was trained again; or their probabilities are of
+                different kinds.
         """
         if self.vote is None:
             return (self,)
@@ -156,6 +157,13 @@ class Run:
                     f"{run.path} has other weights than when it voted in {self.path}; vote again, into "
                     "another folder"
                 )
+        kinds = {run.config.objective.classification for run in runs}
+        if len(kinds) > 1:
+            raise UserError(
+                f"the runs of the vote {self.path} differ in `objective.classification`, "
+                f"{' against '.join(sorted(kinds))}, so that their probabilities do not fit together; vote "
+                "over runs with the same"
+            )
         return runs
 
     @cached_property

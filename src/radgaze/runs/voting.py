@@ -114,11 +114,12 @@ def _patients(run: Run, split: str) -> set[int]:
 
 
 def _check_alike(first: Run, run: Run) -> None:
-    """Raise UserError where two runs have other inputs, sizes of maps, or gaze maps to compare them with."""
+    """Raise UserError where two runs have other inputs, probabilities, sizes of maps, or gaze maps."""
     reads_gaze = first.config.model.reads_gaze or run.config.model.reads_gaze
     architectures = (first.config.model.architecture, run.config.model.architecture)
     for name, one, other in (
         *([("model.architecture", *architectures)] if reads_gaze else []),
+        ("objective.classification", *(each.config.objective.classification for each in (first, run))),
         ("input.size", first.config.input.size, run.config.input.size),
         ("input.fit", first.config.input.fit, run.config.input.fit),
         *(
@@ -129,7 +130,7 @@ def _check_alike(first: Run, run: Run) -> None:
         if one != other:
             raise UserError(
                 f"{first.path} and {run.path} differ in `{name}`, {one} against {other}, so that their "
-                "inputs or maps do not fit together; vote over runs with the same"
+                "inputs, probabilities or maps do not fit together; vote over runs with the same"
             )
 
 

@@ -20,6 +20,9 @@ LARGEST_SIDE = 16_384
 SEAL = "manifest_sha256"
 """Key of the hash of all other entries."""
 
+LONGEST = 1000
+"""Most characters of the name of a class."""
+
 MARKS = ("format", "source", "classes", "counts")
 """The first entries of a manifest of any format."""
 
@@ -143,7 +146,7 @@ def _wrong(manifest: object) -> str | None:
         if not isinstance(manifest.get(name, kind()), kind):
             return f"its {name!r} is of another kind"
     classes, size = manifest["classes"], manifest["parameters"].get("size")
-    if not classes or not all(isinstance(c, str) and 0 < len(c) <= 1000 for c in classes):
+    if not classes or not all(isinstance(c, str) and 0 < len(c) <= LONGEST for c in classes):
         return "its 'classes' are no names"
     if len(set(classes)) < len(classes):
         return "two of its 'classes' have one name"

@@ -48,6 +48,9 @@ OBJECT = "model.given"
 WIDEST = 10
 """Maximum of sigma, in long sides of an image."""
 
+FUNCTIONS = ("all", "contrast")
+"""Targets of heatmaps that are no class, but a function of the output."""
+
 FEW_CASES, FEW_SHARE = 20, 0.05
 """Number of cases with gaze, and share of the training cases, below which there is a notice."""
 
@@ -199,7 +202,7 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                 ) from error
             fine_tuning.check_trained(model, config, batch)
             for place, heatmap in _heatmaps(config).items():
-                _check_heatmap(place, heatmap, model, batch)
+                _check_heatmap(place, heatmap, model, batch, config.objective.classification)
             if config.objective.terms:
                 try:
                     GazeGuided(model, config, batch.label.shape[1]).terms(batch)
@@ -212,7 +215,7 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                         f"cannot be computed with `model.encoder={config.model.encoder}`, which may take "
                         f"no images of other sizes than `input.size={config.input.size}`: {_line(error)}"
                     ) from error
-            problem = _problem(model, batch, HeatmapConfig("grad_cam"))
+            problem = _problem(model, batch, HeatmapConfig("grad_cam"), config.objective.classification)
             if problem and not config.model.is_own:  # a notice says so of an own network
                 raise UserError(
                     f"`model.encoder={config.model.encoder}` has no feature map for Grad-CAM, which every "
@@ -224,23 +227,30 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
             module.training = True
 
 
-def _check_heatmap(place: str, heatmap: HeatmapConfig, model: nn.Module, batch: Batch) -> None:
-    """Refuse a heatmap that cannot be made; its layer is named if it can be made without one."""
-    problem = _problem(model, batch, heatmap)
+def _check_heatmap(
+    place: str, heatmap: HeatmapConfig, model: nn.Module, batch: Batch, classification: str
+) -> None:
+    """Refuse a heatmap that cannot be made; its layer or target is named if it can be made without it."""
+    problem = _problem(model, batch, heatmap, classification)
     if problem is None:
         return
-    works_without_layer = (
-        heatmap.layer is not None and _problem(model, batch, replace(heatmap, layer=None)) is None
-    )
-    fault = f"layer={heatmap.layer}" if works_without_layer else f"generator={heatmap.generator}"
-    raise UserError(f"`{place}.{fault}` does not work with this network: {problem}")
+    fault, fits = f"generator={heatmap.generator}", "this network"
+    if heatmap.layer and not _problem(model, batch, replace(heatmap, layer=None), classification):
+        fault = f"layer={heatmap.layer}"
+    elif heatmap.target in FUNCTIONS and not _problem(
+        model, batch, replace(heatmap, target="true"), classification
+    ):
+        fault, fits = f"target={heatmap.target}", f"`generator={heatmap.generator}`"
+    raise UserError(f"`{place}.{fault}` does not work with {fits}: {problem}")
 
 
-def _problem(model: nn.Module, batch: Batch, heatmap: HeatmapConfig) -> str | None:
-    """Say why a generator makes no map of the network's scores of a batch; None if it makes one."""
+def _problem(model: nn.Module, batch: Batch, heatmap: HeatmapConfig, classification: str) -> str | None:
+    """Say why a generator makes no map of a heatmap's target of a batch; None if it makes one."""
     try:
         with heatmaps.create(model, heatmap).capture(model) as read:
-            read(models.forward(model, batch), "predicted", batch.label)
+            output = models.forward(model, batch)
+            targets = heatmaps.Targets(output, batch.label, classification, batch.draw)
+            read(output, targets.of(heatmap.target), batch.label)
     except (RuntimeError, ValueError, UserError) as error:
         return _line(error)
     return None
@@ -284,6 +294,10 @@ def _check_objective(config: Config) -> None:
         terms = further(goal)
     except FieldError as error:
         raise error.inside("objective") from None
+    for term_name, term in terms.items():
+        if isinstance(term, Perturbed) and term.perturbation == "zoom" and config.model.reads_gaze:
+            rule = "it cuts windows out of images, and not out of the gaze that the model reads with them"
+            raise FieldError(f"objective.terms.{term_name}.options.perturbation", f"cannot be zoom: {rule}")
     for heatmap_name in goal.heatmaps:
         if not any(heatmap_name in term.options.values() for term in goal.terms.values()):
             rule = "is used by no term; name it in the options of one of `objective.terms`, or leave it out"

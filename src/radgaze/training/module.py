@@ -172,6 +172,7 @@ class GazeGuided(L.LightningModule):
             self.heatmaps.capture(self.model) as read,
         ):
             output = models.forward(self.model, batch)
+            outputs = _outputs(output, features)  # before generators run the encoder on further images
             targets = Targets(output, batch.label, self.config.objective.classification, batch.draw)
             explained = self.config.objective.heatmap.explained
             mask = output.mask
@@ -207,7 +208,6 @@ class GazeGuided(L.LightningModule):
         patient = None
         if self.config.objective.terms:
             patient = torch.tensor(batch.patient, device=batch.image.device)
-        outputs = _outputs(output, features)
         return output, maps, ForwardPass(batch.image, outputs, targets.classes, again, patient, batch.draw)
 
     def _counterfactual(self, batch: Batch) -> Batch:

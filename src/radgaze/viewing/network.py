@@ -102,7 +102,7 @@ class Network:
         predicted = self.predictor([subject])
         kind, rule = self.run.config.objective.classification, self.predictor.referral
         of_each = np.concatenate(
-            [probabilities(output.logits, kind).double().cpu().numpy() for output in predicted.outputs]
+            [probabilities(output.logits, kind).cpu().double().numpy() for output in predicted.outputs]
         )
         row = predicted.probabilities[0]
         if self.one_class:

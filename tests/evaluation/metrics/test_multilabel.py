@@ -84,6 +84,8 @@ def test_the_class_shown_is_the_most_probable_of_the_true_ones_or_of_all() -> No
     labels = [[1, 1, 0], [0, 0, 0], [0, 1, 0]]
     probabilities = [[0.2, 0.3, 0.9], [0.1, 0.2, 0.7], [0.9, 0.0, 0.1]]
     assert multilabel.true_class(labels, probabilities).tolist() == [1, 2, 1]
+    logits = np.log(np.clip(probabilities, 1e-9, 1)) - 5
+    assert multilabel.true_class(labels, logits).tolist() == [1, 2, 1]
 
 
 def test_cases_of_a_class_are_found_missed_or_false_alarms(predictions: pl.DataFrame) -> None:

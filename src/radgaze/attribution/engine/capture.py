@@ -18,7 +18,7 @@ from radgaze.attribution.engine.rounding import gradient_of_scores
 from radgaze.attribution.engine.tokens import TokenGrid, grid_of
 from radgaze.attribution.engine.watch import Watch
 from radgaze.attribution.rules import BACKPROP, Rule
-from radgaze.attribution.targets import Target, score_of
+from radgaze.attribution.targets import ByCase, Target, score_of
 
 HALF_SCALES = (2.0**8, 1.0, 2.0**-8)
 """Factors of the score in float16, of which the first without overflow is used: a case's gradient in one
@@ -267,7 +267,7 @@ class Capture:
             cases: Index of the batch's case that each belongs to, (N,).
         """
         output, pass_ = self.watch.again(images, cases)
-        target = self.target[cases] if isinstance(self.target, Tensor) else self.target
+        target = self.target[cases] if isinstance(self.target, Tensor | ByCase) else self.target
         return Capture(self.watch, pass_, output, target, self.create_graph, self.which)
 
 

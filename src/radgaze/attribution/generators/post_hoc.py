@@ -118,6 +118,8 @@ class DeepLift(PostHoc):
         from captum.attr import DeepLift as Captums
         from captum.attr._core import deep_lift
 
+        # Captum hooks the inputs of all activations, also where they depend on the further arguments alone.
+        also = tuple(a.detach().requires_grad_() if a.is_floating_point() else a for a in also)
         # The rescale rule is the same for any function of one number.
         more = dict.fromkeys(_ACTIVATIONS, deep_lift.nonlinear)
         with patch.dict(deep_lift.SUPPORTED_NON_LINEAR, more), warnings.catch_warnings():

@@ -168,7 +168,7 @@ def _predicted(run: Run, model: nn.Module, batch: Batch) -> tuple[dict[str, Twin
     images, *also = models.inputs(model, batch)
     with torch.inference_mode():
         logits = model(images, *also).logits
-    values = probabilities(logits, run.config.objective.classification).double().cpu().numpy()
+    values = probabilities(logits, run.config.objective.classification).cpu().double().numpy()
     classes = logits.argmax(1).clone()
     inputs = {
         case_id: TwinInputs(images[k], tuple(more[k] for more in also), classes[k])

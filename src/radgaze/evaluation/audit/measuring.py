@@ -77,7 +77,7 @@ def measure(run: Run, folder: Path, options: AuditOptions) -> AuditMeasurements:
     device = usable_device(options.device)
     model = models.scoring(run.model(device))
     recipes = {
-        name: recipe(name, options.passes)
+        name: recipe(name, options.passes, options.seed)
         for name in select_methods(model, options.methods, run.config.input.size)
     }
     sample = draw(run, options)
@@ -137,12 +137,13 @@ def select_methods(model: nn.Module, methods: Sequence[str], size: int) -> tuple
         raise UserError(str(error)) from error
 
 
-def recipe(name: str, passes: int) -> Recipe:
+def recipe(name: str, passes: int, seed: int = 0) -> Recipe:
     """Return the generator and options of a preset.
 
     Args:
         name: Name of the preset.
         passes: Maximum number of forward passes for one map; 0 for the number of the preset.
+        seed: Random seed of a method that draws random numbers.
     """
     preset = PRESETS[name]
     kind, options = REGISTRY[preset.generator], dict(preset.options)
@@ -151,6 +152,9 @@ def recipe(name: str, passes: int) -> Recipe:
             if each.name in PASSES:
                 count = options.get(each.name, each.default)
                 options[each.name] = min(passes, count) if isinstance(count, int) else count
+    # Left out where it is the generator's own, so that measurements made without it stay in use.
+    if any(each.name == "seed" and options.get("seed", each.default) != seed for each in fields(kind)):
+        options["seed"] = seed
     return Recipe(preset.generator, options)
 
 

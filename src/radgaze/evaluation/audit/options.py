@@ -30,13 +30,13 @@ class AuditOptions(Options):
             number of its preset.
         steps: Number of steps of the deletion and insertion curves.
         subsets: Number of sets of pixels of sensitivity-n.
-        share: Size of such a set, as a share of all pixels.
+        share: Size of such a set, as a share of all pixels; at least one pixel, and not all.
         stages: Number of layers at which weights are randomised, in either kind of randomisation.
         noise: Standard deviation of the noise, in units of the image's range.
         draws: Number of noisy copies of an image.
-        shift: Distance by which an image is shifted, as a share of its side.
+        shift: Distance by which an image is shifted, as a share of its side; at least one pixel.
         resamples: Number of bootstrap resamples.
-        seed: Seed of everything that is random.
+        seed: Seed of everything that is random, methods included.
         device: Device: auto (default), a GPU if there is one; cpu; cuda, or one of several such as cuda:1; or
             mps.
         batch_size: Number of cases in a batch.
@@ -49,11 +49,11 @@ class AuditOptions(Options):
     passes: int = option(4, at_least=0)
     steps: int = option(8, at_least=1)
     subsets: int = option(8, at_least=1, hidden=True)
-    share: float = option(0.1, at_least=0, at_most=1, hidden=True)
+    share: float = option(0.1, above=0, below=1, hidden=True)
     stages: int = option(4, at_least=1)
     noise: float = option(0.02, at_least=0, hidden=True)
     draws: int = option(2, at_least=1, hidden=True)
-    shift: float = option(0.02, at_least=0, at_most=1, hidden=True)
+    shift: float = option(0.02, above=0, below=1, hidden=True)
     resamples: int = option(2000, at_least=1, at_most=1_000_000)
     seed: int = option(0, at_least=0, at_most=2**32 - 1)
     device: str = option("auto", check=check_device)

@@ -48,7 +48,7 @@ class CaseGaze:
         weighted = (batch.weights > 0).cpu().numpy()
         size = (batch.image.shape[-2], batch.image.shape[-1])
         return cls(
-            maps=batch.gaze_maps().double().cpu().numpy()[:, 0],
+            maps=batch.gaze_maps().cpu().double().numpy()[:, 0],
             fixations=fixation_counts(batch.points.cpu().numpy(), weighted, size),
             present=batch.has_gaze.cpu().numpy().astype(bool) & weighted.any(1),
         )
@@ -196,7 +196,7 @@ def _case_batch(model: nn.Module, batch: Batch) -> CaseBatch:
     with torch.inference_mode():
         logits = model(images, *also).logits
     # The order of the logits is that of the probabilities, for softmax and for sigmoid.
-    truth = torch.from_numpy(true_class(batch.label.cpu(), logits.double().cpu())).to(images.device)
+    truth = torch.from_numpy(true_class(batch.label.cpu(), logits.cpu().double())).to(images.device)
     of_truth = torch.nn.functional.one_hot(truth, batch.label.shape[1])
     boxes = of_own_class(batch.boxes, batch.box_class, of_truth)
     regions = inside_region(regions_of_own_class(batch.regions, batch.region_class, of_truth))

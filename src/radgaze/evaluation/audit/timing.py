@@ -65,3 +65,5 @@ def _wait_for(tensor: Tensor) -> None:
     """Wait until the device has computed a tensor."""
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)
+    elif tensor.device.type == "mps":
+        torch.mps.synchronize()

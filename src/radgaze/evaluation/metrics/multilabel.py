@@ -37,18 +37,19 @@ def averaged(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
     return defined(cases, classes) or tuple(classes)
 
 
-def true_class(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.int64]:
+def true_class(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.int64]:
     """Choose one class for each case: the most probable of its true classes, or of all where it has none.
 
     Args:
         labels: Labels, 0 or 1, of shape (B, C).
-        probabilities: Predicted probabilities, of shape (B, C).
+        scores: Predicted probabilities or logits, of shape (B, C); both have the same order.
 
     Returns:
         Indices of classes, of shape (B,).
     """
-    y, p = np.asarray(labels) > 0, np.asarray(probabilities, dtype=np.float64)
-    classes: NDArray[np.int64] = np.where(y | ~y.any(1, keepdims=True), p, -1.0).argmax(1).astype(np.int64)
+    y, s = np.asarray(labels) > 0, np.asarray(scores, dtype=np.float64)
+    among = y | ~y.any(1, keepdims=True)
+    classes: NDArray[np.int64] = np.where(among, s, -np.inf).argmax(1).astype(np.int64)
     return classes
 
 

@@ -124,7 +124,7 @@ def _scores(probabilities: RunProbabilities, rule: Referral, case_ids: Sequence[
                 changed = images if name == "test" else KINDS[name](images, options.seed + tried)
                 with torch.inference_mode():
                     logits = model(changed, *also).logits
-                plain = probabilities_of(logits, probabilities.kind).double().cpu().numpy()
+                plain = probabilities_of(logits, probabilities.kind).cpu().double().numpy()
                 part.append(rule.scores(given(rule, model, changed, plain, also)))
             tried += len(batch)
             bar.advance(len(batch))

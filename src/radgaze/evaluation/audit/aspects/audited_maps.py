@@ -128,7 +128,7 @@ class AuditedMaps:
 
     def smooth(self, batch: CaseBatch, maps: Tensor) -> Floats:
         """Return maps of shape (B, S, S), blurred by the Gaussian of each case's gaze map if `blurs`."""
-        return smooth(batch, maps) if self.blurs else maps[:, 0].double().cpu().numpy()
+        return smooth(batch, maps) if self.blurs else maps[:, 0].cpu().double().numpy()
 
     def of_truth(self, batch: CaseBatch) -> Tensor:
         """Return maps of the true class for cases with boxes and of the predicted class for others.
@@ -198,7 +198,7 @@ def repeated(tensor: Tensor, turns: int) -> Tensor:
 
 def floats(figure: Tensor) -> Floats:
     """Return a figure of shape (B,) as an array."""
-    return figure.detach().double().cpu().numpy()
+    return figure.detach().cpu().double().numpy()
 
 
 def as_list(values: Floats) -> list[float | None]:

@@ -110,7 +110,7 @@ def _figures(audited: AuditedMaps, batch: CaseBatch) -> Figures:
     def reference() -> Reference:
         side = x.shape[-1]
         baseline = faithfulness.blurred(x, BLUR * side)
-        n = max(1, round(options.share * side**2))
+        n = min(max(1, round(options.share * side**2)), side**2 - 1)
         removed = faithfulness.removals(logit, x, n=n, samples=options.subsets, seed=options.seed)
         return Reference(baseline, probability(x), probability(baseline), removed)
 

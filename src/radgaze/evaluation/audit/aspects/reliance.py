@@ -202,7 +202,7 @@ def _explained(audited: AuditedMaps, twins: Sequence[TwinInputs]) -> Tensor:
 
 
 def _array(one: Tensor) -> Floats:
-    values: Floats = one[0].detach().double().cpu().numpy()
+    values: Floats = one[0].detach().cpu().double().numpy()
     return values
 
 

@@ -65,7 +65,8 @@ def _of_group(audited: AuditedMaps, batch: CaseBatch) -> dict[str, Figures]:
         made = explained_together(method.generators, batch, images) if changed else maps
         return torch.cat([made[name] for name in maps])
 
-    pixels = max(1, round(options.shift * batch.images.shape[-1]))
+    side = batch.images.shape[-1]
+    pixels = min(max(1, round(options.shift * side)), side - 1)
     noisy = robustness.under_noise(
         again, batch.images, noise=options.noise, samples=options.draws, seed=options.seed
     )
