@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ import torch
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
+from radgaze.options import FieldError
 from radgaze.pseudo import grabcut, making
 from radgaze.pseudo import maps as pseudo_maps
 from radgaze.pseudo.making import pseudo
@@ -276,6 +278,20 @@ def test_grabcut_without_opencv_is_told_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("named", "needed"),
+    [
+        ({"epochs": 50}, "refine=irnet"),
+        ({"seed": 5, "refine": "grabcut"}, "refine=irnet"),
+        ({"surely_inside": 0.9}, "refine=irnet"),
+        ({"normal": ("No finding",)}, "only_positive"),
+    ],
+)
+def test_settings_that_nothing_uses_are_refused(named: dict[str, Any], needed: str) -> None:
+    with pytest.raises(FieldError, match=f"needs `{needed}`"):
+        PseudoOptions("store", **named)
+
+
 def test_grabcut_marks_the_copy(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     options = PseudoOptions(tmp_path / "out", methods="grad_cam", refine="grabcut", device="cpu")
@@ -293,6 +309,6 @@ def test_irnet_marks_the_copy_the_same_each_time(run: Run, tmp_path: Path) -> No
     assert made[0].manifest["pseudo"] == made[1].manifest["pseudo"]
     assert made[0].manifest["pseudo"]["epochs"] == 2
     assert (made[0].path / "regions.parquet").read_bytes() == (made[1].path / "regions.parquet").read_bytes()
-    plain = pseudo(run, replace(options, out=tmp_path / "plain", refine="none"))
+    plain = pseudo(run, replace(options, out=tmp_path / "plain", refine="none", epochs=10))
     pairs = zip(new_regions(made[0])["row"], new_regions(plain)["row"], strict=True)
     assert any((made[0].regions[one] != plain.regions[other]).any() for one, other in pairs)

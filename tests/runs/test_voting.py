@@ -21,7 +21,7 @@ from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.evaluation.maps import case_maps
 from radgaze.evaluation.results import read_results
-from radgaze.runs import vote
+from radgaze.runs import vote, voting
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.runs.vote import Rule, VoteOptions
@@ -307,6 +307,20 @@ def test_a_folder_with_something_else_is_kept_and_the_same_vote_goes_on(
         make_vote([made, runs[0]], VoteOptions(tmp_path / "nested"))
     with pytest.raises(UserError, match="has no model of its own"):
         made.model()
+
+
+def test_a_vote_that_was_interrupted_can_be_made_again(
+    runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(voting, "write_parquet", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make_vote(runs, VoteOptions(tmp_path / "vote"))
+    again = make_vote(runs, VoteOptions(tmp_path / "vote"))
+    assert again.predictions().equals(make_vote(runs, VoteOptions(tmp_path / "other")).predictions())
 
 
 @pytest.mark.parametrize(

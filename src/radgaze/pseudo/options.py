@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from radgaze.devices import check_device
-from radgaze.options import FieldError, Options, option
+from radgaze.options import FieldError, Options, changed, option
 
 MASK, GAZE = "mask", "gaze"
 """Maps that are not a heatmap: the decoder's mask, and the gaze map of a case."""
@@ -90,6 +90,13 @@ class PseudoOptions(Options):
 
         if self.explained:
             self._check_explained()
+        learned = () if self.refine == "irnet" else ("epochs", "seed", "surely_inside", "surely_outside")
+        for needed, names in (
+            ("refine=irnet", learned),
+            ("only_positive", () if self.only_positive else ("normal",)),
+        ):
+            if unused := changed(self, names):
+                raise FieldError(unused[0], f"needs `{needed}`: give that as well, or leave this out")
 
     def _check_explained(self) -> None:
         if self.methods in (MASK, GAZE):

@@ -45,11 +45,13 @@ def make_vote(runs: Sequence[Run], options: VoteOptions) -> Run:
     tables = check(runs)
     made = Vote(options.rule, options.threshold, tuple(_voter(run, options, out) for run in runs))
     _check_new(out, made)
+    predictions = _predictions(runs[0].classes, tables, made)
     out.mkdir(parents=True, exist_ok=True)
+    # First what says which vote it is, so that one that was interrupted can be made again.
+    records.write(made, out / vote.FILE)
     settings.write(_config(runs, options), out / "config.yaml")
     origin.write(runs[0].store, out)
-    write_parquet(_predictions(runs[0].classes, tables, made), out / PREDICTIONS)
-    records.write(made, out / vote.FILE)
+    write_parquet(predictions, out / PREDICTIONS)
     return Run.open(out, model=given_of(runs[0].config.model))
 
 

@@ -278,6 +278,7 @@ def _made_with(
     ids = "\n".join([*sample.case_ids, "", *sample.probed])
     return {
         "software": __version__,
+        "true_class": "of the labels",  # measurements without this entry may be of a class of no label
         "weights": _fingerprint(model),
         "store": hashlib.sha256(repr(sorted(run.store.manifest["hashes"].items())).encode()).hexdigest(),
         "cases": hashlib.sha256(ids.encode()).hexdigest(),
