@@ -92,7 +92,7 @@ def read(options: ReflacxOptions) -> Cohort:
     table = _joined(read_metadata(reflacx, sorted(set(options.phases))))
     table = table.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path"))
     cases, rejected_cases = _cases(table)
-    _check_images(cases, table, reflacx, mimic)
+    _check_images(cases, rejected_cases, table, reflacx, mimic)
     table = table.join(cases.select("dicom_id"), on="dicom_id", how="semi", maintain_order="left")
     accepted = table.filter(~pl.col("discarded"))
     fixations = _placed(read_gaze(reflacx, accepted["reading_id"].to_list()), accepted)
@@ -102,6 +102,11 @@ def read(options: ReflacxOptions) -> Cohort:
         unseen = cases.join(seen, on="dicom_id", how="anti", maintain_order="left")
         rejected.append(_rejected(unseen, "no_gaze", pl.lit("no fixation is on the image")))
         cases = cases.join(unseen, on="dicom_id", how="anti", maintain_order="left")
+        if not cases.height:
+            raise UserError(
+                f"no image of {reflacx} has a fixation on it; are the fixations.csv of its readings "
+                "downloaded? `without_gaze=keep` takes images without gaze"
+            )
     ids = cases["dicom_id"].to_list()
     table = table.filter(pl.col("dicom_id").is_in(ids))
     fixations = fixations.filter(pl.col("case_id").is_in(ids))
@@ -143,13 +148,22 @@ def read(options: ReflacxOptions) -> Cohort:
     )
 
 
-def _check_images(cases: pl.DataFrame, table: pl.DataFrame, reflacx: Path, mimic: Path) -> None:
-    """Raise UserError where no image file of the archive exists."""
-    if not cases.height:
+def _check_images(
+    cases: pl.DataFrame, rejected: pl.DataFrame, table: pl.DataFrame, reflacx: Path, mimic: Path
+) -> None:
+    """Raise UserError where no image file of the archive exists, or none has the size that it says."""
+    if cases.height:
+        return
+    other = rejected.filter(reason="size_mismatch")
+    if other.height:
         raise UserError(
-            f"no image of {reflacx} is under `mimic={mimic}`; are the files downloaded? The first one "
-            f"expected is {table['image'][0]}"
+            f"no image of {reflacx} under `mimic={mimic}` has the size that the archive says: "
+            f"{other['case_id'][0]} has {other['detail'][0]}; give the published images of MIMIC-CXR"
         )
+    raise UserError(
+        f"no image of {reflacx} is under `mimic={mimic}`; are the files downloaded? The first one "
+        f"expected is {table['image'][0]}"
+    )
 
 
 def _readings(fixations: pl.DataFrame) -> pl.DataFrame:
