@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from radgaze.cli import main
+from radgaze.cli.reproduce import show_tables
 from radgaze.reproduction import grid
 from radgaze.reproduction.options import ReproduceOptions
 from radgaze.reproduction.planning import Plan
@@ -67,3 +68,15 @@ def test_fields_given_on_the_command_line_are_laid_over_all_experiments_and_no_o
     assert {job.config.seed for job in plan.jobs} == {7}
     assert {job.config.trainer.max_epochs for job in plan.jobs} == {35}
     assert "failed: no reason" in capsys.readouterr().out
+
+
+def test_the_tables_of_the_page_are_printed_as_far_as_there_are_any(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, tables = tmp_path / "index.html", tmp_path / "tables"
+    show_tables(page, "reasons")  # no run on a store with a confounder is finished
+    assert capsys.readouterr().out.split() == [str(page)]
+    tables.mkdir()
+    (tables / "reasons.md").write_text("of reasons\n", encoding="utf-8")
+    show_tables(page, "reasons")
+    assert "of reasons" in capsys.readouterr().out

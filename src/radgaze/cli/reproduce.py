@@ -54,7 +54,6 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from radgaze.console import put
     from radgaze.outputs import check_folder
     from radgaze.runs.config import Config
 
@@ -73,10 +72,19 @@ def run(args: Namespace) -> int:
     grid, page = reproduce(planned, Path(args.out), options)
     _show(grid)
     if page is not None:
-        for name in ("reasons",) if options.matrix == "reasons" else ("controls", "power"):
-            put((page.parent / "tables" / f"{name}.md").read_text(encoding="utf-8"), lines=True)
-        put(page)
+        show_tables(page, options.matrix)
     return 1 if grid.failed else 0
+
+
+def show_tables(page: Path, matrix: str) -> None:
+    """Print the tables beside a grid's page that its runs allow, and the page's path."""
+    from radgaze.console import put
+
+    for name in ("reasons",) if matrix == "reasons" else ("controls", "power"):
+        table = page.parent / "tables" / f"{name}.md"
+        if table.is_file():
+            put(table.read_text(encoding="utf-8"), lines=True)
+    put(page)
 
 
 def _show(grid: State) -> None:
