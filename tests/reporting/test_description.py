@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 import torch
+import yaml
 
 from radgaze.objectives import distances
 from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig, TermConfig
 from radgaze.objectives.distance import PENALISED
 from radgaze.objectives.terms import further
-from radgaze.reporting.description import StoreFacts, summary, weight_words
+from radgaze.reporting.description import StoreFacts, configuration, summary, weight_words
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.sections import Value
@@ -23,6 +25,24 @@ def test_a_weight_says_what_multiplies_it_in_training() -> None:
     assert weight_words(EdgeConfig(1.0, balance="start")) == "1.00 · balanced at the start"
     both = TermConfig(2.0, balance="start", schedule="warmup(0.3)")
     assert weight_words(both) == "2.00 · balanced at the start · warmup(0.3)"
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "/Users/anna/Library/CloudStorage/OneDrive - Klinik/Dr Anna Mueller/Eye tracking of patient Schmidt",
+        '/data/Klinik Süd/Dr. O\'Neil, "private"/Schmidt',
+        "C:\\Users\\Schmidt\\Eye tracking, a long name of a folder, and another long one of Dr O'Neil",
+    ],
+)
+def test_no_folders_name_of_a_configuration_is_on_a_page(folder: str, tmp_path: Path) -> None:
+    separator = "\\" if "\\" in folder else "/"
+    config = settings.resolve("set3_guided", data=f"{folder}{separator}store", model={"weights": "none"})
+    settings.write(config, tmp_path / "config.yaml")
+    shown = configuration(cast(Run, SimpleNamespace(path=tmp_path)))
+    assert "\ndata: …/store\n" in shown
+    assert not any(name in shown for name in ("Schmidt", "Anna", "anna", "Klinik", "O'Neil"))
+    assert yaml.safe_load(shown) == {**settings.to_dict(config), "data": "…/store"}
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import polars as pl
+import yaml
 
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
+from radgaze.files import read_yaml
 from radgaze.objectives import distances
 from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
@@ -210,9 +212,29 @@ def _seeds(run: Run) -> str:
 def configuration(run: Run) -> str:
     """Return RUN/config.yaml with every path shortened to its last part."""
     file = run.path / "config.yaml"
-    return without_paths(file.read_text(encoding="utf-8")) if file.is_file() else ""
+    if not file.is_file():
+        return ""
+    # By value: in the text of the file a long path is folded into several lines.
+    shortened = _without_paths(read_yaml(file))
+    words: str = yaml.safe_dump(
+        shortened, sort_keys=False, default_flow_style=False, width=10**6, allow_unicode=True
+    )
+    return words
+
+
+def _without_paths(value: object) -> object:
+    """Shorten the paths among nested values, each a path as a whole, which may contain quotation marks."""
+    if isinstance(value, Mapping):
+        return {name: _without_paths(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(each) for each in value]
+    return re.sub(_PATH.format(""), "…/", value) if isinstance(value, str) else value
 
 
 def without_paths(text: str) -> str:
     """Shorten every path in a text to its last part: a folder's name may identify the owner of the data."""
-    return re.sub(r"(?:~|[A-Za-z]:|\.{1,2})?(?:[/\\][^/\\\n'\"]*)+[/\\](?=[^/\\\n])", "…/", text)
+    return re.sub(_PATH.format("\\n'\""), "…/", text)
+
+
+_PATH = r"(?:~|[A-Za-z]:|\.{{1,2}})?(?:[/\\][^/\\{0}]*)+[/\\](?=[^/\\\n])"
+"""All of a path but its last part; to be formatted with the characters that end a path."""
