@@ -205,9 +205,11 @@ def test_a_run_selected_on_the_test_cases_does_not_claim_validation_cases(
 ) -> None:
     run = FakeRun(tmp_path / "run", test_cases=40)
     run.config.selection = "test"
-    text = Page(written(run, evaluated(run), gone)).text
+    text = Page(written(run, replace(evaluated(run), selection="test"), gone)).text
     assert "the epoch with the best AUC on the test cases" in text
     assert "no test case was used" not in text
+    assert "which selected the epoch" not in text
+    assert "The test cases selected the epoch; on the validation cases the macro AUC is" in text
 
 
 def test_a_network_that_predicts_the_same_for_every_case_is_called_so_first(
