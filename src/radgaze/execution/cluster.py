@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ Ended = tuple[str | None, float]
 LOST = 2
 """Maximum number of times that Ray restarts a task whose machine was lost."""
 
+HANDED_ON = ("RADGAZE_PLUGINS", "RADGAZE_TRUSTED")
+"""Variables of the environment with what the user allowed to be imported, which a running cluster lacks."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -105,8 +109,15 @@ def connected(address: str | None) -> Iterator[Ray]:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
     ray = load()
+    allowed = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     try:
-        ray.init(address or "local", log_to_driver=False, include_dashboard=False, logging_level="error")
+        ray.init(
+            address or "local",
+            log_to_driver=False,
+            include_dashboard=False,
+            logging_level="error",
+            runtime_env={"env_vars": allowed},
+        )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"`ray_address` {address} cannot be used: {reason}") from error
@@ -169,6 +180,8 @@ def requested(
 ) -> dict[str, float]:
     """Compute the resources that each task requests: whole GPUs if possible, and an equal share of cores.
 
+    The machines have room for all parallel tasks at once, if they have enough cores and GPUs.
+
     Args:
         nodes: The machines, as `ray.nodes()` returns them.
         tasks: The tasks.
@@ -182,10 +195,25 @@ def requested(
     each = max((task.gpus for task in tasks), default=0) if gpus else 0
     places = side_by_side or (max(1, int(gpus // each)) if each else max(1, len(machines)))
     smallest = min((machine["CPU"] for machine in machines if machine.get("CPU")), default=1.0)
-    request = {"num_cpus": float(max(1, int(min(smallest, cpus // places)))), "num_gpus": float(each)}
-    if each == 1 and places > gpus:  # Ray divides one GPU, but not several
-        request["num_gpus"] = max(0.01, int(100 * gpus / places) / 100)
-    return request
+    share = float(each)
+    if each == 1 and places > gpus:  # Ray divides one GPU, but not several, and no task among two
+        share = max(0.01, int(100 / math.ceil(places / gpus)) / 100)
+
+    def room(cores: int) -> int:
+        return sum(_room(machine, cores, share) for machine in machines)
+
+    cores, at_once = max(1, int(min(smallest, cpus // places))), min(places, room(1))
+    while room(cores) < at_once:
+        cores -= 1
+    return {"num_cpus": float(cores), "num_gpus": share}
+
+
+def _room(machine: Mapping[str, float], cores: int, gpus: float) -> int:
+    """Number of tasks for which a machine has room at once."""
+    tasks, visible = machine.get("CPU", 0.0) // cores, machine.get("GPU", 0.0)
+    if gpus:
+        tasks = min(tasks, visible // gpus if gpus >= 1 else visible * int(1 / gpus))
+    return int(tasks)
 
 
 def _resources(node: Mapping[str, object]) -> dict[str, float]:
