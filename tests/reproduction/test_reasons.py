@@ -126,6 +126,11 @@ def test_stores_that_are_missing_or_of_other_classes_are_told(
         make_plan(None, ReproduceOptions())
     with pytest.raises(UserError, match="`controls` mean fits none of the experiments"):
         make(only=("no_decoder",), controls=("mean",))
+    shuffled = {"gaze": {"control": "shuffled"}}
+    with pytest.raises(UserError, match=r"`matrix='reasons'` sets `gaze.control` of each run itself"):
+        make(shuffled, only=("baseline",))
+    with pytest.raises(UserError, match=r"`controls` sets `gaze.control` of each run itself"):
+        make(shuffled, only=("baseline",), controls=("lungs",))
     other = tmp_path / "other"
     shutil.copytree(store.path, other)
     monkeypatch.setattr(

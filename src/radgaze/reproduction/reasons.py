@@ -73,6 +73,8 @@ def plan_reasons(options: ReproduceOptions, overrides: Mapping[str, object]) -> 
             configs[name] = _resolved(name, options, overrides)
         return configs[name]
 
+    if options.controls is None and any(config(each).gaze.control != "none" for each in chosen):
+        raise UserError("`matrix='reasons'` sets `gaze.control` of each run itself; leave `gaze.control` out")
     cells = [_Cell(CLEAN, REFERENCE)] if CLEAN in templates else []
     for name in templates:
         if name != CLEAN:
