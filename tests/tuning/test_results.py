@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from html import unescape
 from pathlib import Path
 
@@ -83,6 +84,15 @@ def test_the_page_says_that_trial_0_is_the_experiments_own_only_where_it_is(
     assert ("Trial 0 has the experiment's own settings" in words) == is_own
     assert ("Trial 0, the experiment's own" in words) == is_own
     assert ("The experiment's own settings are outside of the space" in words) == (not is_own)
+
+
+def test_the_printed_command_is_one_for_the_shell(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
+    out = tmp_path / "my tuning & more"
+    tune(search(), out, TuneOptions(trials=1), runner=formula)
+    (line,) = (each for each in (out / "best.yaml").read_text().splitlines() if "radgaze train" in each)
+    assert shlex.split(line)[-2:] == ["--config", str(out / "best.yaml")]
 
 
 def test_importances_are_the_shares_of_variance_of_a_known_function() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import optuna
@@ -119,12 +120,12 @@ def _best_yaml(trial: FrozenTrial, search: Search, out: Path, note: str) -> str:
 
 
 def command(search: Search, out: Path) -> str:
-    """The command that trains with the best settings."""
+    """The command that trains with the best settings, for a shell."""
     config = search.config
     return " ".join(
         [
             f"radgaze train --experiment {config.experiment}",  # flags: a command in a file, for the shell
             f"--protocol {config.protocol}",  # flags: as above
-            f"--data STORE --out RUN --config {out / BEST}",  # flags: as above
+            f"--data STORE --out RUN --config {shlex.quote(str(out / BEST))}",  # flags: as above
         ]
     )
