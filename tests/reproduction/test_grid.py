@@ -259,3 +259,8 @@ def test_the_matrix_of_reasons_from_the_command_line_to_its_page(tmp_path: Path)
         [sys.executable, "-m", "radgaze", *command, "--resume"], capture_output=True, text=True
     )
     assert "5 of 5 runs are done" in again.stderr
+
+
+def test_the_runs_of_a_cross_validation_differ_by_fold(plan: MakePlan, tmp_path: Path) -> None:
+    assert grids.results(State(tmp_path, plan(only=("baseline",)))).unit == "seed"
+    assert grids.results(State(tmp_path, plan(only=("baseline",), cross_validate=3))).unit == "fold"

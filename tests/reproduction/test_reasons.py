@@ -42,11 +42,6 @@ def make(store: Store) -> Make:
     return made
 
 
-def test_a_control_of_the_users_own_is_refused(make: Make) -> None:
-    with pytest.raises(UserError, match=r"the matrix of reasons sets `gaze\.control` of each run itself"):
-        make({"gaze": {"control": "shuffled"}})
-
-
 def test_every_experiment_stands_on_every_store_with_the_controls_that_it_can_have(make: Make) -> None:
     jobs = make(seeds=2, seed=7).jobs
     assert [job for job in jobs if job.number == 8] == [replace(j, number=8) for j in jobs if j.number == 7]
@@ -131,6 +126,11 @@ def test_stores_that_are_missing_or_of_other_classes_are_told(
         make_plan(None, ReproduceOptions())
     with pytest.raises(UserError, match="`controls` mean fits none of the experiments"):
         make(only=("no_decoder",), controls=("mean",))
+    shuffled = {"gaze": {"control": "shuffled"}}
+    with pytest.raises(UserError, match=r"`matrix='reasons'` sets `gaze.control` of each run itself"):
+        make(shuffled, only=("baseline",))
+    with pytest.raises(UserError, match=r"`controls` sets `gaze.control` of each run itself"):
+        make(shuffled, only=("baseline",), controls=("lungs",))
     other = tmp_path / "other"
     shutil.copytree(store.path, other)
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ import yaml
 
 from radgaze.runs import settings
 from radgaze.runs.run_store import open_store
-from radgaze.tuning import figures, results
+from radgaze.tuning import figures
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.results import importances
 from radgaze.tuning.search import tune
@@ -65,13 +65,6 @@ def test_a_run_with_the_best_settings_has_the_split_of_the_search(
     assert splits[0].equals(splits[1])
 
 
-def test_the_command_that_trains_with_the_best_settings_can_be_pasted(
-    search: MakeSearch, tmp_path: Path
-) -> None:
-    words = shlex.split(results.command(search(), tmp_path / "my tuning"))
-    assert words[-1] == str(tmp_path / "my tuning" / "best.yaml")
-
-
 def test_the_best_settings_leave_the_split_of_a_store_as_it_is(
     search: MakeSearch, formula: Formula, tmp_path: Path
 ) -> None:
@@ -91,6 +84,15 @@ def test_the_page_says_that_trial_0_is_the_experiments_own_only_where_it_is(
     assert ("Trial 0 has the experiment's own settings" in words) == is_own
     assert ("Trial 0, the experiment's own" in words) == is_own
     assert ("The experiment's own settings are outside of the space" in words) == (not is_own)
+
+
+def test_the_printed_command_is_one_for_the_shell(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
+    out = tmp_path / "my tuning & more"
+    tune(search(), out, TuneOptions(trials=1), runner=formula)
+    (line,) = (each for each in (out / "best.yaml").read_text().splitlines() if "radgaze train" in each)
+    assert shlex.split(line)[-2:] == ["--config", str(out / "best.yaml")]
 
 
 def test_importances_are_the_shares_of_variance_of_a_known_function() -> None:

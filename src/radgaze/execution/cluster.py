@@ -18,12 +18,11 @@ from radgaze.execution.shares import Share
 Ended = tuple[str | None, float]
 """Reason why a task failed, None where it succeeded, and its duration in seconds."""
 
-TOLD = ("RADGAZE_PLUGINS", "RADGAZE_TRUSTED")
-"""Environment variables that tasks on other machines have from this one; others may hold credentials."""
-
 LOST = 2
 """Maximum number of times that Ray restarts a task whose machine was lost."""
 
+HANDED_ON = ("RADGAZE_PLUGINS", "RADGAZE_TRUSTED")
+"""Variables of the environment with what the user allowed to be imported, which a running cluster lacks."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -102,11 +101,6 @@ def load() -> Ray:
     return ray
 
 
-def told() -> dict[str, str]:
-    """Return the environment variables by which a process is told of plugins and of trusted code."""
-    return {name: os.environ[name] for name in TOLD if name in os.environ}
-
-
 @contextmanager
 def connected(address: str | None) -> Iterator[Ray]:
     """Connect to a cluster, or start one on this machine where no address is given.
@@ -115,13 +109,14 @@ def connected(address: str | None) -> Iterator[Ray]:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
     ray = load()
+    allowed = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     try:
         ray.init(
             address or "local",
             log_to_driver=False,
             include_dashboard=False,
             logging_level="error",
-            runtime_env={"env_vars": told()},
+            runtime_env={"env_vars": allowed},
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -185,6 +180,8 @@ def requested(
 ) -> dict[str, float]:
     """Compute the resources that each task requests: whole GPUs if possible, and an equal share of cores.
 
+    The machines have room for all parallel tasks at once, if they have enough cores and GPUs.
+
     Args:
         nodes: The machines, as `ray.nodes()` returns them.
         tasks: The tasks.
@@ -194,16 +191,29 @@ def requested(
         The options `num_cpus` and `num_gpus` of Ray.
     """
     machines = [_resources(node) for node in nodes if node["Alive"]]
-    gpus = sum(machine.get("GPU", 0.0) for machine in machines)
+    gpus, cpus = (sum(machine.get(kind, 0.0) for machine in machines) for kind in ("GPU", "CPU"))
     each = max((task.gpus for task in tasks), default=0) if gpus else 0
     places = side_by_side or (max(1, int(gpus // each)) if each else max(1, len(machines)))
-    cpus = [int(machine["CPU"]) for machine in machines if machine.get("CPU")]
-    # No task is divided among machines, and none of less than all of a GPU among GPUs.
-    fitting = (n for n in range(min(cpus, default=1), 1, -1) if sum(cpu // n for cpu in cpus) >= places)
-    request = {"num_cpus": float(next(fitting, 1)), "num_gpus": float(each)}
-    if each == 1 and places > gpus:  # Ray divides one GPU, but not several
-        request["num_gpus"] = max(0.01, 100 // math.ceil(places / gpus) / 100)
-    return request
+    smallest = min((machine["CPU"] for machine in machines if machine.get("CPU")), default=1.0)
+    share = float(each)
+    if each == 1 and places > gpus:  # Ray divides one GPU, but not several, and no task among two
+        share = max(0.01, int(100 / math.ceil(places / gpus)) / 100)
+
+    def room(cores: int) -> int:
+        return sum(_room(machine, cores, share) for machine in machines)
+
+    cores, at_once = max(1, int(min(smallest, cpus // places))), min(places, room(1))
+    while room(cores) < at_once:
+        cores -= 1
+    return {"num_cpus": float(cores), "num_gpus": share}
+
+
+def _room(machine: Mapping[str, float], cores: int, gpus: float) -> int:
+    """Number of tasks for which a machine has room at once."""
+    tasks, visible = machine.get("CPU", 0.0) // cores, machine.get("GPU", 0.0)
+    if gpus:
+        tasks = min(tasks, visible // gpus if gpus >= 1 else visible * int(1 / gpus))
+    return int(tasks)
 
 
 def _resources(node: Mapping[str, object]) -> dict[str, float]:

@@ -77,7 +77,8 @@ def results(grid: State, store: str = "") -> Results:
         if job.name in grid.done:
             runs.setdefault(job.experiment, {})[job.number] = Run.open(run_folder(grid.out, job))
     failed = {(job.experiment, job.number): grid.failed[job.name] for job in jobs if job.name in grid.failed}
-    return Results(protocol=grid.plan.protocol, selection=grid.plan.selection, runs=runs, failed=failed)
+    unit = "seed" if grid.plan.folds is None else "fold"
+    return Results(grid.plan.protocol, grid.plan.selection, runs, failed, unit)
 
 
 def write(grid: State) -> Path:

@@ -54,8 +54,6 @@ def plan_reasons(options: ReproduceOptions, overrides: Mapping[str, object]) -> 
         UserError: A store cannot be read, two have different classes, or a field does not exist.
     """
     check_overrides(overrides)
-    if experiments.flat(overrides).get("gaze.control", "none") != "none":
-        raise UserError("the matrix of reasons sets `gaze.control` of each run itself; leave it out")
     templates = named_stores(options.stores or ())
     first, count = options.seed, SEEDS if options.seeds is None else options.seeds
     seeds = range(first, first + count)
@@ -75,6 +73,8 @@ def plan_reasons(options: ReproduceOptions, overrides: Mapping[str, object]) -> 
             configs[name] = _resolved(name, options, overrides)
         return configs[name]
 
+    if options.controls is None and any(config(each).gaze.control != "none" for each in chosen):
+        raise UserError("`matrix='reasons'` sets `gaze.control` of each run itself; leave `gaze.control` out")
     cells = [_Cell(CLEAN, REFERENCE)] if CLEAN in templates else []
     for name in templates:
         if name != CLEAN:

@@ -120,7 +120,7 @@ def _best_yaml(trial: FrozenTrial, search: Search, out: Path, note: str) -> str:
 
 
 def command(search: Search, out: Path) -> str:
-    """The command that trains with the best settings."""
+    """The command that trains with the best settings, for a shell."""
     config = search.config
     return " ".join(
         [

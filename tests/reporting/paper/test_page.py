@@ -1,5 +1,6 @@
 import csv
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -101,6 +102,16 @@ def test_one_seed_of_the_faithful_protocol_has_the_papers_interval(tmp_path: Pat
     row = values(tmp_path / "out", 1)["baseline", "CHF"]
     low, high = np.quantile(drawn, [0.025, 0.975])
     assert (float(row["low"]), float(row["high"])) == pytest.approx((low, high))
+
+
+def test_the_page_of_a_cross_validation_tells_of_folds(tmp_path: Path) -> None:
+    found = grid(tmp_path, ["baseline"], [0, 1, 2], failed={("baseline", 1): "diverged"})
+    text = Page(written(replace(found, unit="fold"), tmp_path / "out", gone)).text
+    assert "Folds 0, 2" in text
+    assert "Fold by fold" in text
+    assert "2 of 3 folds; fold 1 failed: diverged" in text
+    assert "Means over folds" in text
+    assert "The runs are those of fold 0." in text
 
 
 def test_the_page_of_the_faithful_protocol_lists_where_it_is_not_the_published_code(tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ def test_a_seed_that_failed_beside_others_is_a_remark() -> None:
     assert len(found.remark("baseline")) < 200
 
 
+def test_what_failed_in_a_cross_validation_is_a_fold() -> None:
+    found = results(["baseline"], failed={("baseline", 1): "diverged"}, unit="fold")
+    assert found.remark("baseline") == "1 of 2 folds; fold 1 failed: diverged"
+
+
 def test_only_selection_on_test_cases_is_stamped() -> None:
     assert results(["baseline"]).stamp == ""
     assert results(["baseline"], selection="test").stamp.startswith("SELECTED ON TEST")

@@ -87,7 +87,7 @@ def choose(results: Results, *, each: int = EACH, seed: int = SEED) -> Choice:
         "recorded gaze first."
     )
     if len(set(seeds.values())) == 1:
-        rule += f" The runs are those of seed {seeds[experiments[0]]}."
+        rule += f" The runs are those of {results.unit} {seeds[experiments[0]]}."
     return Choice(ids, seeds, rule)
 
 

@@ -12,8 +12,9 @@ from radgaze.words import listed
 
 def limits(results: Results, estimates: GridEstimates) -> list[str]:
     """State the limits of the figures of a grid, one sentence each."""
+    unit = results.unit
     sentences = [
-        "The intervals include the drawing of test cases and of seeds, not another hospital or reader."
+        f"The intervals include the drawing of test cases and of {unit}s, not another hospital or reader."
         if results.has_several_seeds
         else "Each method was trained once: a difference of two runs is not yet one of two methods.",
         "Agreement with gaze shows where a map is bright, not why the classifier decided. A map that does "
@@ -21,10 +22,10 @@ def limits(results: Results, estimates: GridEstimates) -> list[str]:
     ]
     if results.has_several_seeds:
         sentences.append(
-            "Few seeds say little about the variation between seeds, and no interval can correct that."
+            f"Few {unit}s say little about the variation between {unit}s, and no interval can correct that."
         )
     sentences += pretrained(results)
-    sentences += _not_compared(estimates)
+    sentences += _not_compared(estimates, unit)
     if estimates.repeated_patients:
         sentences.append("Some patients have more than one case; the bootstrap draws patients.")
     return sentences
@@ -37,7 +38,7 @@ def pretrained(results: Results) -> list[str]:
     )
 
 
-def _not_compared(estimates: GridEstimates) -> list[str]:
+def _not_compared(estimates: GridEstimates, unit: str) -> list[str]:
     """The experiments, and the heatmaps, that could not be compared with the baseline."""
     differences = estimates.differences.get(BASELINE)
     if differences is None:
@@ -47,7 +48,7 @@ def _not_compared(estimates: GridEstimates) -> list[str]:
     apart = [title(name) for name in others if name not in differences]
     if apart:
         sentences.append(
-            f"{listed(apart)} shared no test cases with the baseline in any seed: not compared with it."
+            f"{listed(apart)} shared no test cases with the baseline in any {unit}: not compared with it."
         )
     unlike = [
         title(name)

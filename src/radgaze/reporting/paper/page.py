@@ -116,6 +116,7 @@ def write(
             groups=cases.page_groups(choice, drawn),
             columns=2 * each,
             seeds=seed_tables(results, estimates),
+            unit=results.unit,
             differences=_differences(results),
             limits=limits(results, estimates),
         )
@@ -191,7 +192,7 @@ def _facts(results: Results, estimates: GridEstimates) -> list[tuple[str, str]]:
     facts = [
         ("Protocol", results.protocol),
         ("Checkpoint chosen by", "test AUC (see above)" if results.stamp else "validation AUC"),
-        ("Seeds", shown),
+        (f"{results.unit.capitalize()}s", shown),
         ("Data source", source),
         (
             "Best by test AUC" if results.stamp else "Best by validation AUC",

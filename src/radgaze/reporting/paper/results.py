@@ -35,13 +35,15 @@ class Results:
         protocol: "faithful" or "honest".
         selection: Split whose AUC selected the checkpoints; "test" puts a warning on every table and page.
         runs: The finished runs of each experiment, by seed (or fold).
-        failed: Reason of each failed run, by experiment and seed.
+        failed: Reason of each failed run, by experiment and seed (or fold).
+        unit: What the runs of an experiment differ by, "seed" or "fold".
     """
 
     protocol: str
     selection: str
     runs: Mapping[str, Mapping[int, Run]]
     failed: Mapping[tuple[str, int], str]
+    unit: str = "seed"
 
     @property
     def experiments(self) -> tuple[str, ...]:
@@ -115,8 +117,8 @@ class Results:
         reasons = self.reasons(experiment)
         if not self.runs.get(experiment) or not reasons:
             return ""
-        total = count(len(self.runs[experiment]) + len(reasons), "seed")
-        failed = "; ".join(f"seed {seed} failed: {reason}" for seed, reason in reasons.items())
+        total = count(len(self.runs[experiment]) + len(reasons), self.unit)
+        failed = "; ".join(f"{self.unit} {seed} failed: {reason}" for seed, reason in reasons.items())
         return f"{len(self.runs[experiment])} of {total}; {failed}"
 
     def reasons(self, experiment: str) -> dict[int, str]:

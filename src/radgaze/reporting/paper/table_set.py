@@ -41,7 +41,7 @@ CASE_INTERVALS = (
     "method: the variation between seeds is not included."
 )
 SEED_INTERVALS = (
-    "Means over seeds; in brackets the 95% interval, which includes the drawing of cases and of seeds."
+    "Means over {0}s; in brackets the 95% interval, which includes the drawing of cases and of {0}s."
 )
 
 Value = str | int | float | bool | None
@@ -160,25 +160,25 @@ def tables(results: Results, estimates: GridEstimates) -> list[Table]:
             estimates.groups,
             headings(estimates),
             tuple(rows[place]),
-            (*notes, *_cell_notes(rows[place]), *([choice] if place == 5 else [])),
+            (*notes, *_cell_notes(rows[place], results.unit), *([choice] if place == 5 else [])),
             results.stamp,
         )
         for place, caption in captions.items()
     ]
 
 
-def _cell_notes(rows: Sequence[Row]) -> list[str]:
+def _cell_notes(rows: Sequence[Row], unit: str) -> list[str]:
     """Notes on single cells: too few seeds, one seed among several, and intervals without width."""
     cells = [(row.title, cell) for row in rows for cell in row.cells.values()]
     notes = []
     if any(cell.estimate.has_too_few_seeds for _, cell in cells):
         notes.append(
-            f"“{FEW_SEEDS}”: two seeds make no interval, at least {LEAST_SEEDS} are needed; a published "
+            f"“{FEW_SEEDS}”: two {unit}s make no interval, at least {LEAST_SEEDS} are needed; a published "
             "figure is then neither inside nor outside."
         )
     single = dict.fromkeys(title for title, cell in cells if cell.estimate.seeds == 1)
     if max((cell.estimate.seeds for _, cell in cells), default=1) > 1 and single:
-        notes.append(f"One seed only: {listed([*single])}. Such an interval is over the cases alone.")
+        notes.append(f"One {unit} only: {listed([*single])}. Such an interval is over the cases alone.")
     return notes + cautions("".join(cell_words(cell) for _, cell in cells))
 
 
@@ -285,7 +285,7 @@ def _best(results: Results, estimates: GridEstimates) -> tuple[list[Row], str]:
     by = "test AUC, as the checkpoints were" if results.stamp else "validation AUC"
     words = f"Best here by mean {by}: {title(best)}. " if best else ""
     paired = (
-        "Differences are paired by seed and by case, and their intervals include both."
+        f"Differences are paired by {results.unit} and by case, and their intervals include both."
         if results.has_several_seeds
         else "Differences are paired by case; intervals and p-values come from a bootstrap over patients."
     )
@@ -299,7 +299,7 @@ def _notes(results: Results, estimates: GridEstimates) -> tuple[str, ...]:
     if results.has_paper_intervals:
         intervals = PAPER_INTERVALS
     else:
-        intervals = SEED_INTERVALS if results.has_several_seeds else CASE_INTERVALS
+        intervals = SEED_INTERVALS.format(results.unit) if results.has_several_seeds else CASE_INTERVALS
     if estimates.positive is not None:
         other = next(name for name in estimates.classes if name != estimates.positive)
         intervals += f" Of the two classes, {estimates.positive} is the positive; {other} has the same AUC."

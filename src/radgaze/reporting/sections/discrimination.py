@@ -196,7 +196,7 @@ def _curves(evaluated: EvaluatedRun) -> tuple[Picture, ...]:
             evaluated.picture(
                 curves.training(history),
                 "training",
-                "Losses and validation AUC over the epochs of the training",
+                "Losses and AUC over the epochs of the training",
                 _selection(evaluated),
             )
         )

@@ -85,8 +85,12 @@ def findings(results: EvaluationResults, classes: Sequence[str]) -> tuple[str, .
         sentences.append(sentence)
     validation = results.validate.auc.get(MACRO)
     if bounds(validation)[0] is not None:
-        which = ", which selected the epoch," if results.selection == "validate" else ""
-        sentences.append(f"On the validation cases{which} the {name} is {estimate(validation)}.")
+        start = (
+            "The test cases selected the epoch; on the validation cases"
+            if results.selection == "test"
+            else "On the validation cases, which selected the epoch,"
+        )
+        sentences.append(f"{start} the {name} is {estimate(validation)}.")
     return tuple(sentences)
 
 
