@@ -129,7 +129,7 @@ def test_only_pylon_is_asked_for_its_map(
     objective = {"heatmap": {"generator": "pylon"}}
     with pytest.raises(UserError, match=r"the model unet gives no class maps.*`model.architecture` pylon"):
         train(config("set3_guided", objective=objective), tmp_path / "refused")
-    with pytest.raises(UserError, match=r"`model\.pylon_channels` must be at least 1"):
+    with pytest.raises(UserError, match=r"`model\.pylon_channels` must be from 1"):
         train(config("pylon", model={"pylon_channels": 0}), tmp_path / "refused")
     run = train(config("baseline", trainer={"max_epochs": 1}), tmp_path / "run")
     assert main(["evaluate", str(run.path), "--generator", "pylon"]) == 2
