@@ -22,11 +22,13 @@ from benchmarks.reasons import (
     WORLDS,
     Cell,
     Quality,
+    figures_of,
     measured,
     methods,
     place_of,
     published,
     store_of,
+    there,
 )
 from benchmarks.reasons_table import BASELINE, CLEAN, NONE, mean_of, of_seeds
 from benchmarks.results import Cell as Entry
@@ -49,7 +51,7 @@ Key = tuple[str, str, int]
 """Readers, what was measured, and the seed."""
 
 
-def run(*, seeds: Sequence[int] = SEEDS, keep: str = "reasons") -> Result:
+def run(*, seeds: Sequence[int] = SEEDS, keep: str = "reasons", collect: bool = False) -> Result:
     """Compare the case's own gaze with another patient's on the device, for typical and for ideal readers.
 
     Runs that the published results of this benchmark and of `reasons` hold are not repeated. Several
@@ -58,7 +60,9 @@ def run(*, seeds: Sequence[int] = SEEDS, keep: str = "reasons") -> Result:
     Args:
         seeds: Seeds.
         keep: Folder for phantoms, runs and figures, see the benchmark `reasons`.
+        collect: Train nothing: take the figures of the runs that are there.
     """
+    measure = there if collect else _figures
     found: dict[Key, Figures] = {
         ("typical", name, seed): dict(figures)
         for (world, name, seed), figures in published(FOUND).items()
@@ -68,7 +72,8 @@ def run(*, seeds: Sequence[int] = SEEDS, keep: str = "reasons") -> Result:
     for seed, readers in product(seeds, READERS):
         for name in (*_rows(), "regions"):
             if (readers, name, seed) not in found:
-                figures = _figures(name, Cell(WORLD, name, methods()[REGION], seed, readers), Path(keep))
+                method = methods()[REGION if name == "regions" else name]
+                figures = measure(Cell(WORLD, name, method, seed, readers), Path(keep))
                 if figures is not None:
                     found[readers, name, seed] = figures
     return Result(
@@ -107,11 +112,10 @@ def _rows() -> list[str]:
     return [row for name in EXPERIMENTS for row in (name, experiments.with_control(name, "shuffled"))]
 
 
-def _figures(name: str, cell: Cell, folder: Path) -> Figures | None:
-    if name != "regions":
-        return measured(Cell(cell.world, name, methods()[name], cell.seed, cell.readers), folder)
-    place = place_of(cell, folder)
-    return kept(place / "figures" / "regions.json", partial(_regions, cell, place))
+def _figures(cell: Cell, folder: Path) -> Figures | None:
+    if cell.name != "regions":
+        return measured(cell, folder)
+    return kept(figures_of(cell, folder), partial(_regions, cell, place_of(cell, folder)))
 
 
 def _regions(cell: Cell, place: Path) -> Figures:
