@@ -370,7 +370,7 @@ def test_the_cases_that_differ_are_those_an_exchange_of_the_two_runs_scores_woul
     table, reference = (
         pl.DataFrame({"patient": range(8), "probability_a": p, "label_a": label}) for p in (second, first)
     )
-    differ = differing(table, reference, "auc", "a", ["a"])
+    differ = differing(table, reference, "auc", ["a"])
     for place in range(8):
         a, b = second.copy(), first.copy()
         a[place], b[place] = b[place], a[place]
@@ -380,8 +380,8 @@ def test_the_cases_that_differ_are_those_an_exchange_of_the_two_runs_scores_woul
     assert set(np.flatnonzero(differ)) <= {0, 5}
     # Another scale moves no case past another: AUCs cannot differ, Brier scores can.
     scaled = reference.with_columns(probability_a=pl.col("probability_a") / 2 + 0.1)
-    assert not differing(scaled, reference, "auc", "a", ["a"]).any()
-    assert differing(scaled, reference, "brier", "a", ["a"]).sum() == 7  # 0.2 / 2 + 0.1 stays
+    assert not differing(scaled, reference, "auc", ["a"]).any()
+    assert differing(scaled, reference, "brier", ["a"]).sum() == 7  # 0.2 / 2 + 0.1 stays
 
 
 def test_a_perfect_figure_without_width_is_marked_and_explained(tmp_path: Path) -> None:

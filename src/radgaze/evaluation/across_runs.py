@@ -16,7 +16,6 @@ from radgaze.evaluation.per_run import (
     Grid,
     Pair,
     RunEstimates,
-    aucs,
     pairs_of_controls,
     pairs_to,
     run_estimates,
@@ -33,7 +32,6 @@ from radgaze.evaluation.seed_differences import (
 from radgaze.evaluation.seed_differences import Difference as Difference
 from radgaze.evaluation.seed_differences import Differences as Differences
 from radgaze.evaluation.seed_differences import SeedMean as SeedMean
-from radgaze.evaluation.statistics.resampling import PaperResamples
 
 _BOUNDS = {name: metric.bounds for name, metric in {**agreement.METRICS, **localisation.METRICS}.items()}
 
@@ -122,10 +120,7 @@ def estimate_grid(
     auc = {name: [run.auc for run in by_seed.values()] for name, by_seed in estimates.items()}
     if paper_intervals:
         auc = {
-            name: [
-                aucs(run.test, classes, PaperResamples(run.test.height, seed=seed))
-                for run in by_seed.values()
-            ]
+            name: [run.auc_of_paper(classes, seed) for run in by_seed.values()]
             for name, by_seed in estimates.items()
         }
     controlled = pairs_of_controls(estimates, controls)

@@ -29,6 +29,7 @@ def class_estimates(
     metrics: Sequence[str] = tuple(METRICS),
     *,
     interval: Interval = "delong",
+    exclusive: bool | None = None,
 ) -> dict[tuple[str, str], Estimate]:
     """Estimate metrics of each class against the rest, and of the macro mean.
 
@@ -42,6 +43,7 @@ def class_estimates(
         metrics: Names of the metrics.
         interval: Kind of the intervals of AUCs where patients are resampled: "delong" (`auc_interval`) or
             "bootstrap" (percentiles). All other intervals are percentiles.
+        exclusive: Whether the classes are exclusive, see `multilabel.averaged`.
 
     Returns:
         The estimates by metric and class, or metric and `MACRO`.
@@ -62,7 +64,7 @@ def class_estimates(
         (metric, name): replace(estimate, centred=METRICS[metric].centred)
         for (metric, name), estimate in joint_estimates(figures, predictions.height, resampling).items()
     }
-    averaged = multilabel.averaged(predictions, classes)
+    averaged = multilabel.averaged(predictions, classes, exclusive=exclusive)
     for metric in metrics:
         parts = [by_class[metric, name] for name in averaged]
         by_class[metric, MACRO] = Estimate(

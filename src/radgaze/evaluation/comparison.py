@@ -125,7 +125,9 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
     tables = _aligned(runs, names)
     test = tables[0]
     draw = partial(policy.bootstrap, resamples=options.resamples, seed=options.seed)
-    rows = paired.compare_predictions(names, tables, classes, draw(test, classes), draw(test))
+    rows = paired.compare_predictions(
+        names, tables, classes, draw(test, classes), draw(test), exclusive=runs[0].exclusive
+    )
     agreement, reason = comparable_agreement(runs, names, test)
     if agreement:
         with_gaze = test.join(agreement[0], on="case_id", how="semi", maintain_order="left")

@@ -163,7 +163,11 @@ def _aucs(
             clean_tests[place] = clean_tests[place].with_columns(pl.col("patient") + apart)
     tables = [*tests, *clean_tests]
     draws = bootstraps([distinct(table) for table in tables], classes, resamples=resamples, seed=seed)
-    macros = [aucs(table, classes, each)[MACRO] for table, each in zip(tables, draws, strict=True)]
+    members = [*(runs[name][s] for name, s in keys), *(clean[s] for s in sorted(clean))]
+    macros = [
+        aucs(table, classes, each, exclusive=run.exclusive)[MACRO]
+        for table, each, run in zip(tables, draws, members, strict=True)
+    ]
     by_run: dict[str, dict[int, Estimate]] = {name: {} for name in runs}
     for (name, s), estimate in zip(keys, macros, strict=False):
         by_run[name][s] = estimate

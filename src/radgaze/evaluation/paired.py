@@ -91,6 +91,8 @@ def compare_predictions(
     classes: Sequence[str],
     stratified: Resampling,
     resampling: Resampling,
+    *,
+    exclusive: bool | None = None,
 ) -> Rows:
     """Compare AUC, average precision and Brier score, for the macro mean and each class.
 
@@ -100,17 +102,20 @@ def compare_predictions(
         classes: Names of the classes.
         stratified: Resampling of the cases within their classes, for metrics of their order.
         resampling: Resampling of the cases, for means over them.
+        exclusive: Whether the classes are exclusive, see `averaged`.
     """
     of_order, of_means = (
         [name for name in CLASS_METRICS if name in kind]
         for kind in (classification.OF_ORDER, classification.OF_MEANS)
     )
     by_run = [
-        class_estimates(table, classes, stratified, of_order)
-        | class_estimates(table, classes, resampling, of_means)
+        class_estimates(table, classes, stratified, of_order, exclusive=exclusive)
+        | class_estimates(table, classes, resampling, of_means, exclusive=exclusive)
         for table in tables
     ]
     rows, reference = Rows(), tables[0]
+    alone: dict[str, tuple[str, ...]] = {name: (name,) for name in classes}
+    members = alone | {MACRO: averaged(reference, classes, exclusive=exclusive)}
     for metric in CLASS_METRICS:
         for group in (MACRO, *classes):
             figure = Figure(metric, group=group)
@@ -120,8 +125,8 @@ def compare_predictions(
                     name,
                     estimate - estimates[0],
                     reference["patient"].n_unique(),
-                    patients_of(reference, differing(table, reference, metric, group, classes)),
-                    _delong(table, reference, group, classes) if metric == "auc" else None,
+                    patients_of(reference, differing(table, reference, metric, members[group])),
+                    _delong(table, reference, members[group]) if metric == "auc" else None,
                 )
                 for name, table, estimate in zip(names[1:], tables[1:], estimates[1:], strict=True)
             ]
@@ -199,9 +204,7 @@ def compare_reliance(
     return rows
 
 
-def differing(
-    table: pl.DataFrame, reference: pl.DataFrame, metric: str, group: str, classes: Sequence[str]
-) -> Booleans:
+def differing(table: pl.DataFrame, reference: pl.DataFrame, metric: str, classes: Sequence[str]) -> Booleans:
     """Find the cases on which two runs differ in a metric of predictions.
 
     For the Brier score these are the cases whose probability differs. AUC and average precision depend only
@@ -212,14 +215,13 @@ def differing(
         table: Predictions of one run.
         reference: Predictions of the other run, of the same cases in the same order.
         metric: One of `CLASS_METRICS`.
-        group: A class, or `MACRO`.
-        classes: Names of the classes.
+        classes: A class, or those that a macro mean is over.
 
     Returns:
         Whether the runs differ on a case, of shape (n,).
     """
     is_different = np.zeros(table.height, dtype=bool)
-    for name in averaged(reference, classes) if group == MACRO else [group]:
+    for name in classes:
         scores = np.stack([t[f"probability_{name}"].cast(pl.Float64).to_numpy() for t in (table, reference)])
         of_class = scores[0] != scores[1]
         if metric != "brier":
@@ -253,10 +255,9 @@ def _agreement_values(
     return values
 
 
-def _delong(table: pl.DataFrame, reference: pl.DataFrame, group: str, classes: Sequence[str]) -> float | None:
-    names = averaged(reference, classes) if group == MACRO else [group]
-    labels = reference.select([f"label_{c}" for c in names]).to_numpy().T
-    a, b = (t.select([f"probability_{c}" for c in names]).to_numpy().T for t in (table, reference))
+def _delong(table: pl.DataFrame, reference: pl.DataFrame, classes: Sequence[str]) -> float | None:
+    labels = reference.select([f"label_{c}" for c in classes]).to_numpy().T
+    a, b = (t.select([f"probability_{c}" for c in classes]).to_numpy().T for t in (table, reference))
     return number(delong_test(labels, a, b).p)
 
 

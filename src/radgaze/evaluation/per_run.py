@@ -14,11 +14,12 @@ from radgaze.errors import UserError
 from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.map_scores import BOXES, GAZE, MapMeans, MapScores
 from radgaze.evaluation.metrics import localisation
+from radgaze.evaluation.metrics.multilabel import averaged
 from radgaze.evaluation.paired import differing
 from radgaze.evaluation.reliance_scores import reliance_scores
 from radgaze.evaluation.results import MACRO, read_results
 from radgaze.evaluation.statistics.policy import bootstraps
-from radgaze.evaluation.statistics.resampling import Estimate, Resampling, number
+from radgaze.evaluation.statistics.resampling import Estimate, PaperResamples, Resampling, number
 from radgaze.runs.origin import read as read_origin
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class RunEstimates:
         boxes: Scores of the maps against boxes.
         reliance: Reliance on each confounder, which stands in place of a map.
         settings: Settings that these scores depend on; None where the run was not evaluated.
+        exclusive: Whether the run's classes are exclusive, see `averaged`.
     """
 
     test: pl.DataFrame
@@ -58,12 +60,18 @@ class RunEstimates:
     boxes: MapMeans
     reliance: MapMeans
     settings: tuple[object, ...] | None
+    exclusive: bool | None = None
 
     def figures(self, groups: Sequence[str]) -> dict[str, float | None]:
         """Return the values of one seed, see `GridEstimates.seeds`."""
         nss = self.gaze.means.get(("heatmap", "nss"))
         values = {group: number(self.auc[group].value) for group in groups}
         return values | {"validation": number(self.validation), "nss": number(nss.value) if nss else None}
+
+    def auc_of_paper(self, classes: Sequence[str], seed: int) -> dict[str, Estimate]:
+        """Estimate the AUC of each group on the resamples of the paper, see `PaperResamples`."""
+        draws = PaperResamples(self.test.height, seed=seed)
+        return aucs(self.test, classes, draws, exclusive=self.exclusive)
 
     def minus(self, other: RunEstimates, metric: str) -> Estimate | None:
         """Estimate the difference of the two heatmaps in a metric; None where settings or cases differ."""
@@ -83,7 +91,9 @@ class RunEstimates:
             A row for each case: its `patient`, and `differs`, whether the two runs differ on it.
         """
         if figure not in HEATMAP_METRICS:
-            differs = differing(self.test, other.test, "auc", figure, classes)
+            is_macro = figure == MACRO
+            members = averaged(self.test, classes, exclusive=self.exclusive) if is_macro else (figure,)
+            differs = differing(self.test, other.test, "auc", members)
             return self.test.select("patient", differs=pl.Series(differs, dtype=pl.Boolean))
         maps = self._maps(figure)
         gains = maps.gains(other._maps(figure), figure)
@@ -172,14 +182,16 @@ def run_estimates(
     estimates: dict[str, dict[int, RunEstimates]] = {name: {} for name in runs}
     for place, (name, s) in enumerate(keys):
         validation = predictions[place].filter(pl.col("split") == "validate")
+        exclusive = runs[name][s].exclusive
         estimates[name][s] = RunEstimates(
             test=tests[place],
-            auc=aucs(tests[place], classes, test_draws[place]),
-            validation=aucs(validation, classes, _NoResamples())[MACRO].value,
+            auc=aucs(tests[place], classes, test_draws[place], exclusive=exclusive),
+            validation=aucs(validation, classes, _NoResamples(), exclusive=exclusive)[MACRO].value,
             gaze=gaze[place].resampled(gaze_draws[place]),
             boxes=boxes[place].resampled(box_draws[place]),
             reliance=twins[place].resampled(twin_draws[place]),
             settings=_settings(runs[name][s]),
+            exclusive=exclusive,
         )
     return estimates
 
@@ -206,9 +218,11 @@ def distinct(cases: pl.DataFrame) -> pl.DataFrame:
     return cases.with_columns(case_id=pl.format("{} {}", "patient", "case_id"))
 
 
-def aucs(cases: pl.DataFrame, classes: Sequence[str], draws: Resampling) -> dict[str, Estimate]:
+def aucs(
+    cases: pl.DataFrame, classes: Sequence[str], draws: Resampling, *, exclusive: bool | None = None
+) -> dict[str, Estimate]:
     """Estimate the AUC of each class and of the macro mean (`MACRO`), by group, on resamples of the cases."""
-    estimates = class_estimates(cases, classes, draws, ("auc",))
+    estimates = class_estimates(cases, classes, draws, ("auc",), exclusive=exclusive)
     return {group: estimate for (_, group), estimate in estimates.items()}
 
 

@@ -123,9 +123,10 @@ def discrimination_summary(
         exclusive: Whether every case has exactly one class.
         interval: Kind of the intervals of AUCs, see `class_estimates`.
     """
-    by_class = class_estimates(predictions, classes, stratified, OF_ORDER, interval=interval)
-    by_class |= class_estimates(predictions, classes, resampling, OF_MEANS)
-    by_paper = class_estimates(predictions, classes, seed_resamples, metrics=("auc",))
+    estimated = partial(class_estimates, predictions, classes, exclusive=exclusive)
+    by_class = estimated(stratified, OF_ORDER, interval=interval)
+    by_class |= estimated(resampling, OF_MEANS)
+    by_paper = estimated(seed_resamples, ("auc",))
     groups = (MACRO, *classes)
     by_metric = {
         name: {group: by_class[name, group].summary(metric.bounds) for group in groups}
@@ -144,7 +145,7 @@ def discrimination_summary(
     else:
         right = ((probabilities >= multilabel.THRESHOLD) == labels).all(1)
         exact_match = means({"exact_match": right}, patients, resampling)["exact_match"].summary((0.0, 1.0))
-        averaged = multilabel.averaged(predictions, classes)
+        averaged = multilabel.averaged(predictions, classes, exclusive=False)
         not_averaged = tuple(name for name in classes if name not in averaged)
     sensitivity = by_metric.pop("sensitivity_at_specificity")
     return SplitResults(

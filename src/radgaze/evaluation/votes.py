@@ -40,7 +40,9 @@ def vote_results(
     shares = test.select(f"share_{name}" for name in run.classes).to_numpy()
     auc = {}
     for name, table in tables.items():
-        estimates = class_estimates(table, run.classes, resampling, ("auc",), interval=interval)
+        estimates = class_estimates(
+            table, run.classes, resampling, ("auc",), interval=interval, exclusive=run.exclusive
+        )
         auc[name] = {
             group: estimates["auc", group].summary(METRICS["auc"].bounds) for group in (MACRO, *run.classes)
         }

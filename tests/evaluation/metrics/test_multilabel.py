@@ -12,6 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from radgaze.evaluation import summary
 from radgaze.evaluation.metrics import multilabel
+from radgaze.evaluation.paired import compare_predictions
+from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import PaperResamples
 from radgaze.reporting.gallery import choose
@@ -67,6 +69,27 @@ def test_exclusive_classes_are_averaged_whole_or_not_at_all() -> None:
     assert multilabel.exclusive(table, "ABC")
     assert multilabel.averaged(table, "ABC") == ("A", "B", "C")
     assert multilabel.defined(table, "ABC") == ("A", "B")
+
+
+def test_cases_that_happen_to_have_a_class_each_do_not_make_the_classes_exclusive() -> None:
+    labels = {"A": [1, 0, 1, 0], "B": [0, 1, 0, 1], "C": [0, 0, 0, 0]}
+    table = pl.DataFrame(
+        {
+            "patient": [0, 1, 2, 3],
+            **{f"label_{name}": column for name, column in labels.items()},
+            **{f"probability_{name}": [0.9, 0.6, 0.7, 0.2] for name in labels},
+        }
+    )
+    assert multilabel.averaged(table, "ABC", exclusive=False) == ("A", "B")
+    draws = PaperResamples(4, seed=0)
+    found = summary.discrimination_summary(table, "ABC", draws, draws, draws, exclusive=False)
+    assert found.not_averaged == ("C",)
+    assert (found.auc["A"].value, found.auc["B"].value) == (1, 0)
+    assert found.auc[MACRO].value == found.auc_paper[MACRO].value == 0.5
+    rows = compare_predictions(("one", "two"), (table, table), "ABC", draws, draws, exclusive=False)
+    macro = next(row for row in rows.differences if (row.metric, row.group) == ("auc", MACRO))
+    assert macro.difference == 0
+    assert macro.p_delong == 1
 
 
 def test_a_combination_of_classes_that_one_patient_has_is_not_drawn_once_every_time(

@@ -14,7 +14,7 @@ THRESHOLD = 0.5
 
 def exclusive(cases: pl.DataFrame, classes: Sequence[str]) -> bool:
     """Return whether every case of a table with `label_<class>` has exactly one class."""
-    return bool((_labels(cases, classes).sum(1) == 1).all())
+    return _have_one_each(cases, classes)
 
 
 def defined(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
@@ -25,14 +25,22 @@ def defined(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def averaged(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
+def averaged(
+    cases: pl.DataFrame, classes: Sequence[str], *, exclusive: bool | None = None
+) -> tuple[str, ...]:
     """Return the classes over which a macro mean is taken.
 
     For exclusive classes these are all of them, since the mean over fewer would answer another question. Of
     many classes that are not exclusive, some may be so rare that no test case has them; these are the classes
     that are `defined`, or all where none is.
+
+    Args:
+        cases: Table with `label_<class>`.
+        classes: The classes.
+        exclusive: Whether the classes are exclusive, in these cases and all others; None to take them as
+            exclusive where these cases have one each, which a few cases may by chance.
     """
-    if exclusive(cases, classes):
+    if _have_one_each(cases, classes) if exclusive is None else exclusive:
         return tuple(classes)
     return defined(cases, classes) or tuple(classes)
 
@@ -50,6 +58,10 @@ def true_class(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.int64]
     y, p = np.asarray(labels) > 0, np.asarray(probabilities, dtype=np.float64)
     classes: NDArray[np.int64] = np.where(y | ~y.any(1, keepdims=True), p, -1.0).argmax(1).astype(np.int64)
     return classes
+
+
+def _have_one_each(cases: pl.DataFrame, classes: Sequence[str]) -> bool:
+    return bool((_labels(cases, classes).sum(1) == 1).all())
 
 
 def _labels(cases: pl.DataFrame, classes: Sequence[str]) -> NDArray[np.int64]:

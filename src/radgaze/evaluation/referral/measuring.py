@@ -143,7 +143,7 @@ def summarise(
     errors = confidence.wrong(
         probabilities.predicted("test"), probabilities.labels("test"), exclusive=run.exclusive
     )
-    cases = ScoredCases(test, run.classes, errors, resampling)
+    cases = ScoredCases(test, run.classes, errors, resampling, run.exclusive)
     scores = {
         name: rules[name].scores(probabilities.of(candidate, rules[name], "test"))
         for name, candidate in CANDIDATES.items()

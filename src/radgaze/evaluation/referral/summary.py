@@ -33,12 +33,14 @@ class ScoredCases:
         classes: Names of the classes.
         errors: Whether a prediction is wrong, of shape (n,).
         resampling: Resamples of the cases.
+        exclusive: Whether the classes are exclusive, see `multilabel.averaged`.
     """
 
     table: pl.DataFrame
     classes: Sequence[str]
     errors: NDArray[np.bool_]
     resampling: Resampling
+    exclusive: bool | None = None
 
     def overall(self) -> OverallResults:
         """Return the results with every prediction accepted."""
@@ -95,7 +97,7 @@ class ScoredCases:
         }
 
     def _overall(self) -> Mapping[str, Statistic]:
-        averaged = multilabel.averaged(self.table, self.classes)
+        averaged = self._averaged
         labels = {name: self.table[f"label_{name}"].to_numpy() for name in averaged}
         p = {name: self.table[f"probability_{name}"].to_numpy() for name in averaged}
         return {
@@ -103,13 +105,17 @@ class ScoredCases:
             "auc": lambda w: np.mean([auc(labels[name], p[name], w) for name in averaged], axis=0),
         }
 
+    @property
+    def _averaged(self) -> tuple[str, ...]:
+        return multilabel.averaged(self.table, self.classes, exclusive=self.exclusive)
+
     def _auc_interval(self, cases: pl.DataFrame) -> tuple[float, float]:
         """Return the interval of the macro AUC of some of the cases."""
         patients = cases["patient"].to_numpy()
         return auc_interval(
             [
                 placed(cases[f"label_{name}"], cases[f"probability_{name}"], patients)
-                for name in multilabel.averaged(self.table, self.classes)
+                for name in self._averaged
             ]
         )
 
