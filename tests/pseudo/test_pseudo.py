@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -262,6 +263,21 @@ def test_grabcut_follows_the_edge_of_a_disc() -> None:
     assert not grabcut.grabcut(image, np.zeros_like(values), 0.4).any()
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"epochs": 3}, "`epochs` needs `refine=irnet`"),
+        ({"seed": 1, "refine": "grabcut"}, "`seed` needs `refine=irnet`"),
+        ({"surely_inside": 0.7}, "`surely_inside` needs `refine=irnet`"),
+        ({"surely_outside": 0.2}, "`surely_outside` needs `refine=irnet`"),
+        ({"normal": ["Nothing"]}, "`normal` needs `only_positive`"),
+    ],
+)
+def test_an_option_without_the_one_that_it_is_of_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(FieldError, match=re.escape(said)):
+        PseudoOptions("out", **given)
+
+
 def test_grabcut_without_opencv_is_told_before_any_work(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +325,6 @@ def test_irnet_marks_the_copy_the_same_each_time(run: Run, tmp_path: Path) -> No
     assert made[0].manifest["pseudo"] == made[1].manifest["pseudo"]
     assert made[0].manifest["pseudo"]["epochs"] == 2
     assert (made[0].path / "regions.parquet").read_bytes() == (made[1].path / "regions.parquet").read_bytes()
-    plain = pseudo(run, replace(options, out=tmp_path / "plain", refine="none", epochs=10))
+    plain = pseudo(run, PseudoOptions(tmp_path / "plain", methods="gaze", batch_size=6, device="cpu"))
     pairs = zip(new_regions(made[0])["row"], new_regions(plain)["row"], strict=True)
     assert any((made[0].regions[one] != plain.regions[other]).any() for one, other in pairs)

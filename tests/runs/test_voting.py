@@ -15,13 +15,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from radgaze import models
+from radgaze import files, models
 from radgaze.attribution.registry import PRESETS
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.evaluation.maps import case_maps
 from radgaze.evaluation.results import read_results
-from radgaze.runs import vote, voting
+from radgaze.runs import origin, vote
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.runs.vote import Rule, VoteOptions
@@ -309,18 +309,45 @@ def test_a_folder_with_something_else_is_kept_and_the_same_vote_goes_on(
         made.model()
 
 
-def test_a_vote_that_was_interrupted_can_be_made_again(
+@pytest.mark.parametrize("reached", ["config.yaml", "store.json", "predictions.parquet", "vote.json"])
+def test_an_interrupted_vote_is_finished_by_the_same_command(
+    reached: str, runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, replaced = tmp_path / "vote", Path.replace
+
+    def killed(aside: Path, path: Path) -> Path:
+        if path.name == reached:
+            shutil.copy(aside, aside.with_name(f".{reached}.killed{files.SUFFIX}"))
+            raise KeyboardInterrupt
+        return replaced(aside, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_vote(runs, VoteOptions(out))
+    if (out / "config.yaml").is_file():
+        with pytest.raises(UserError, match="the command that made the vote"):
+            Run.open(out).predictions()
+    np.testing.assert_array_equal(
+        probabilities(make_vote(runs, VoteOptions(out))),
+        probabilities(make_vote(runs, VoteOptions(tmp_path / "whole"))),
+    )
+    assert not list(out.glob(".*"))
+
+
+def test_a_folder_that_another_vote_began_is_kept(
     runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(voting, "write_parquet", interrupted)
+    with monkeypatch.context() as patched:
+        patched.setattr(origin, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             make_vote(runs, VoteOptions(tmp_path / "vote"))
-    again = make_vote(runs, VoteOptions(tmp_path / "vote"))
-    assert again.predictions().equals(make_vote(runs, VoteOptions(tmp_path / "other")).predictions())
+    with pytest.raises(UserError, match="holds something else"):
+        make_vote(runs[:2], VoteOptions(tmp_path / "vote"))
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(

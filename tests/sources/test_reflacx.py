@@ -19,7 +19,18 @@ from radgaze.sources import reflacx
 from radgaze.sources.contents import VIEWS
 from radgaze.sources.reflacx import ReflacxOptions
 from radgaze.store.store import Store
-from tests.sources.reflacx_tree import LOST, ONE, SMALL, THREE, TWO, UNSEEN, WHOLE, write_tree
+from tests.sources.reflacx_tree import (
+    COLUMNS,
+    LOST,
+    ONE,
+    ROWS,
+    SMALL,
+    THREE,
+    TWO,
+    UNSEEN,
+    WHOLE,
+    write_tree,
+)
 
 Tree = tuple[Path, Path]
 
@@ -257,6 +268,22 @@ def test_readings_without_a_row_of_gaze_are_counted(tree: Tree, capsys: pytest.C
     assert paths
     for path in paths:
         path.write_text(path.read_text().splitlines()[0] + "\n")
-    with pytest.raises(UserError, match="has a fixation on it"):
+    with pytest.raises(UserError, match="no case has a fixation on its image"):
         reflacx.read(ReflacxOptions(*tree))
     assert re.search(told, " ".join(capsys.readouterr().err.split()))
+
+
+def test_an_archive_without_gaze_is_told_as_such_and_can_be_read_without_it(tree: Tree) -> None:
+    for path in tree[0].rglob("fixations.csv"):
+        path.unlink()
+    told = r"no case has a fixation on its image; .*fixations\.csv.* `without_gaze=keep`"
+    with pytest.raises(UserError, match=told):
+        reflacx.read(ReflacxOptions(*tree))
+    assert reflacx.read(ReflacxOptions(*tree, without_gaze="keep")).cases.height
+
+
+def test_images_that_all_have_another_size_are_told_as_such(tree: Tree) -> None:
+    for path in (tree[0] / "main_data").glob("metadata_phase_*.csv"):
+        path.write_text(path.read_text().replace(f",{COLUMNS},{ROWS},", f",{COLUMNS},{ROWS + 1},"))
+    with pytest.raises(UserError, match=r"another size than the archive says.* 90 × 120.* 90 × 121"):
+        reflacx.read(ReflacxOptions(*tree))

@@ -22,6 +22,8 @@ EXPLAINED = 0.67
 """Share of a map's maximum from which a place is explained, as implemented in the code of Ross et al. 2017
 (`largest_gradient_mask`)."""
 
+OF_IRNET = ("seed", "epochs", "surely_inside", "surely_outside")
+
 Refine = Literal["none", "grabcut", "irnet"]
 
 
@@ -55,7 +57,7 @@ class PseudoOptions(Options):
             Boxes and masks of organs are always kept.
         device: Device: auto (default), a GPU if there is one; cpu; cuda, or one of several such as cuda:1; or
             mps.
-        seed: Random seed of the refinement.
+        seed: Random seed of irnet.
         batch_size: Number of cases in a batch.
         epochs: Number of epochs in which irnet learns from the maps.
         surely_inside: Share of a map's maximum, or value of the decoder's mask, above which irnet learns that
@@ -87,16 +89,12 @@ class PseudoOptions(Options):
                 "surely_outside",
                 f"must be below `surely_inside={self.surely_inside:g}`, got {self.surely_outside:g}",
             )
-
         if self.explained:
             self._check_explained()
-        learned = () if self.refine == "irnet" else ("epochs", "seed", "surely_inside", "surely_outside")
-        for needed, names in (
-            ("refine=irnet", learned),
-            ("only_positive", () if self.only_positive else ("normal",)),
-        ):
-            if unused := changed(self, names):
-                raise FieldError(unused[0], f"needs `{needed}`: give that as well, or leave this out")
+        if self.refine != "irnet" and (unused := changed(self, OF_IRNET)):
+            raise FieldError(unused[0], "needs `refine=irnet`, the refinement by a network")
+        if not self.only_positive and changed(self, ("normal",)):
+            raise FieldError("normal", "needs `only_positive`, which leaves out the classes that it names")
 
     def _check_explained(self) -> None:
         if self.methods in (MASK, GAZE):

@@ -357,15 +357,15 @@ class Run:
             A row per case: case_id, patient, split, probability_<class>… and label_<class>….
 
         Raises:
-            UserError: Training was stopped before it predicted, or the file is damaged.
+            UserError: Training, or a vote, was stopped before it predicted, or the file is damaged.
         """
         path = self.path / PREDICTIONS
+        made, again = "training", call("train", resume=self.path)
+        if self.vote is not None:
+            made, again = "the vote", "the command that made the vote"
         if not path.is_file():
-            raise UserError(
-                f"{self.path} has no predictions: training was not finished; "
-                f"go on with {call('train', resume=self.path)}"
-            )
-        advice = f"remove it, and make it again with {call('train', resume=self.path)}"
+            raise UserError(f"{self.path} has no predictions: {made} was not finished; go on with {again}")
+        advice = f"remove it, and make it again with {again}"
         table = read_parquet(path, ("case_id", "patient", "split"), advice)
         values = table.select(pl.col("^(probability|label)_.*$"))
         numbers = all(dtype.is_numeric() for dtype in values.dtypes)

@@ -12,6 +12,7 @@ import polars as pl
 
 from radgaze import records
 from radgaze.errors import UserError
+from radgaze.files import clear_leftovers, is_leftover
 from radgaze.models.config import given_of
 from radgaze.outputs import check_folder
 from radgaze.runs import origin, settings, vote
@@ -47,11 +48,12 @@ def make_vote(runs: Sequence[Run], options: VoteOptions) -> Run:
     _check_new(out, made)
     predictions = _predictions(runs[0].classes, tables, made)
     out.mkdir(parents=True, exist_ok=True)
-    # First what says which vote it is, so that one that was interrupted can be made again.
+    clear_leftovers(out)
+    # First, so that an interrupted vote is known as this one, and can be repeated.
     records.write(made, out / vote.FILE)
     settings.write(_config(runs, options), out / "config.yaml")
     origin.write(runs[0].store, out)
-    write_parquet(predictions, out / PREDICTIONS)
+    write_parquet(_predictions(runs[0].classes, tables, made), out / PREDICTIONS)
     return Run.open(out, model=given_of(runs[0].config.model))
 
 
@@ -204,7 +206,7 @@ def _config(runs: Sequence[Run], options: VoteOptions) -> Config:
 
 def _check_new(out: Path, made: Vote) -> None:
     """Raise UserError where a folder holds something else than this vote."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or all(is_leftover(each, vote.FILE) for each in out.iterdir()):
         return
     existing = vote.read(out)
     if existing is None or _any_order(existing) != _any_order(made):

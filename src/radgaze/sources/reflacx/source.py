@@ -92,7 +92,8 @@ def read(options: ReflacxOptions) -> Cohort:
     table = _joined(read_metadata(reflacx, sorted(set(options.phases))))
     table = table.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path"))
     cases, rejected_cases = _cases(table)
-    _check_images(cases, rejected_cases, table, reflacx, mimic)
+    if cases.is_empty():
+        raise _without_images(rejected_cases, table, reflacx, mimic)
     table = table.join(cases.select("dicom_id"), on="dicom_id", how="semi", maintain_order="left")
     accepted = table.filter(~pl.col("discarded"))
     fixations = _placed(read_gaze(reflacx, accepted["reading_id"].to_list()), accepted)
@@ -102,10 +103,10 @@ def read(options: ReflacxOptions) -> Cohort:
         unseen = cases.join(seen, on="dicom_id", how="anti", maintain_order="left")
         rejected.append(_rejected(unseen, "no_gaze", pl.lit("no fixation is on the image")))
         cases = cases.join(unseen, on="dicom_id", how="anti", maintain_order="left")
-        if not cases.height:
+        if cases.is_empty():
             raise UserError(
-                f"no image of {reflacx} has a fixation on it; are the fixations.csv of its readings "
-                "downloaded? `without_gaze=keep` takes images without gaze"
+                f"no case has a fixation on its image; is the fixations.csv of each reading under "
+                f"{reflacx / MAIN}? Read cases without gaze with `without_gaze=keep`"
             )
     ids = cases["dicom_id"].to_list()
     table = table.filter(pl.col("dicom_id").is_in(ids))
@@ -148,19 +149,16 @@ def read(options: ReflacxOptions) -> Cohort:
     )
 
 
-def _check_images(
-    cases: pl.DataFrame, rejected: pl.DataFrame, table: pl.DataFrame, reflacx: Path, mimic: Path
-) -> None:
-    """Raise UserError where no image file of the archive exists, or none has the size that it says."""
-    if cases.height:
-        return
-    other = rejected.filter(reason="size_mismatch")
-    if other.height:
-        raise UserError(
-            f"no image of {reflacx} under `mimic={mimic}` has the size that the archive says: "
-            f"{other['case_id'][0]} has {other['detail'][0]}; give the published images of MIMIC-CXR"
+def _without_images(rejected: pl.DataFrame, table: pl.DataFrame, reflacx: Path, mimic: Path) -> UserError:
+    """The error where every image is rejected: none is there, or those that are have another size."""
+    sized = rejected.filter(reason="size_mismatch")
+    if sized.height:
+        first = f"the first one is {sized['case_id'][0]}: {sized['detail'][0]}"
+        return UserError(
+            f"every image of {reflacx} that is under `mimic={mimic}` has another size than the archive says, "
+            f"{first}; are they the DICOM files of MIMIC-CXR 2.0.0, and not resized?"
         )
-    raise UserError(
+    return UserError(
         f"no image of {reflacx} is under `mimic={mimic}`; are the files downloaded? The first one "
         f"expected is {table['image'][0]}"
     )
