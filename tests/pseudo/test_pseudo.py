@@ -294,20 +294,6 @@ def test_grabcut_without_opencv_is_told_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("named", "needed"),
-    [
-        ({"epochs": 50}, "refine=irnet"),
-        ({"seed": 5, "refine": "grabcut"}, "refine=irnet"),
-        ({"surely_inside": 0.9}, "refine=irnet"),
-        ({"normal": ("No finding",)}, "only_positive"),
-    ],
-)
-def test_settings_that_nothing_uses_are_refused(named: dict[str, Any], needed: str) -> None:
-    with pytest.raises(FieldError, match=f"needs `{needed}`"):
-        PseudoOptions("store", **named)
-
-
 def test_grabcut_marks_the_copy(run: Run, tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     options = PseudoOptions(tmp_path / "out", methods="grad_cam", refine="grabcut", device="cpu")

@@ -174,21 +174,6 @@ def test_folders_that_are_none_are_told(made: Tree, tmp_path: Path) -> None:
         reflacx.read(ReflacxOptions(made[0], tmp_path))
 
 
-def test_fixations_that_are_not_downloaded_are_told(tree: Tree) -> None:
-    for path in (tree[0] / "main_data").rglob("fixations.csv"):
-        path.unlink()
-    with pytest.raises(UserError, match=r"are the fixations\.csv of its readings downloaded"):
-        reflacx.read(ReflacxOptions(*tree))
-
-
-def test_images_of_another_size_than_the_archive_says_are_told(tree: Tree) -> None:
-    for path in (tree[0] / "main_data").glob("metadata_phase_*.csv"):
-        table = pl.read_csv(path, infer_schema=False)
-        table.with_columns(image_size_x=pl.lit("77")).write_csv(path)
-    with pytest.raises(UserError, match=r"has the size that the archive says: .* the archive says 77 ×"):
-        reflacx.read(ReflacxOptions(*tree))
-
-
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [

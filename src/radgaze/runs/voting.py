@@ -53,7 +53,7 @@ def make_vote(runs: Sequence[Run], options: VoteOptions) -> Run:
     records.write(made, out / vote.FILE)
     settings.write(_config(runs, options), out / "config.yaml")
     origin.write(runs[0].store, out)
-    write_parquet(_predictions(runs[0].classes, tables, made), out / PREDICTIONS)
+    write_parquet(predictions, out / PREDICTIONS)
     return Run.open(out, model=given_of(runs[0].config.model))
 
 
