@@ -21,6 +21,7 @@ from radgaze.sources.keys import composed
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.source import Source
 from radgaze.sources.split import published_split, stratified_split
+from radgaze.words import count
 
 FRAME = 224
 """Side in pixels of the square to which positions refer, whatever the shape of the image."""
@@ -212,11 +213,10 @@ def _images(folder: Path) -> dict[str, str]:
     files = [path for path in sorted(folder.rglob("*"), reverse=True) if path.suffix.lower() in kinds]
     images = {path.stem: str(path) for path in files}
     if len(images) < len(files):
-        several = sorted(name for name, count in Counter(path.stem for path in files).items() if count > 1)
+        several = sorted(name for name, n in Counter(path.stem for path in files).items() if n > 1)
         note(
-            f"`images={folder}` has more than one file of the same name in {len(several):,} "
-            f"case{'s' * (len(several) > 1)}; the first by path is taken, for {several[0]} "
-            f"{images[several[0]]}"
+            f"`images={folder}` has more than one file of the same name in {count(len(several), 'case')}; "
+            f"the first by path is taken, for {several[0]} {images[several[0]]}"
         )
     return images
 
