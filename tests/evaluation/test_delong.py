@@ -97,3 +97,36 @@ def test_p_of_a_difference_without_variance_is_that_of_an_exact_test() -> None:
     assert (found.value, found.error) == (1.0, 0.0)
     assert found.p == 2 / 2**4  # of the sixteen exchanges of the runs, two are as extreme
     assert delong_test(labels, labels * 1.0, labels * 2.0).p == 1.0
+
+
+def by_patient(seed: int, patients: int = 60, each: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, scores (2, n) of equally good runs, and patients, whose cases are nearly alike for a run."""
+    random = np.random.default_rng(seed)
+    labels, who = np.repeat(np.arange(patients) % 2, each), np.repeat(np.arange(patients), each)
+    of_patients = random.normal(size=(2, patients)).repeat(each, axis=1)
+    return labels, of_patients + 0.2 * random.normal(size=(2, len(who))) + labels, who
+
+
+def test_several_cases_of_a_patient_leave_the_p_value_even() -> None:
+    p = np.array([delong_test(labels, *scores, who).p for labels, scores, who in map(by_patient, range(300))])
+    assert kstest(p, "uniform").pvalue > 0.01
+    unaware = [delong_test(labels, *scores).p for labels, scores, _ in map(by_patient, range(300))]
+    assert np.mean(np.array(unaware) < 0.05) > 0.2  # what patients are given for
+
+
+def test_the_error_over_patients_equals_the_bootstraps_over_patients() -> None:
+    labels, scores, who = by_patient(1)
+    draws = PatientBootstrap(who, labels, 4000)
+
+    def difference(w: np.ndarray) -> np.ndarray:
+        return auc(labels, scores[0], w) - auc(labels, scores[1], w)
+
+    by_bootstrap = estimates({0: difference}, len(labels), draws)[0]
+    assert delong_test(labels, *scores, who).error == pytest.approx(by_bootstrap.resampled.std(), rel=0.08)
+
+
+def test_copies_of_a_patients_cases_change_nothing() -> None:
+    labels, scores = two_runs(4)
+    once = delong_test(labels, *scores)
+    copied = delong_test(labels.repeat(5), *scores.repeat(5, axis=1), np.arange(len(labels)).repeat(5))
+    assert (copied.value, copied.error, copied.p) == pytest.approx((once.value, once.error, once.p))

@@ -21,7 +21,7 @@ from radgaze.evaluation.statistics.multi_reader import (
 from radgaze.viewing.study import report
 from radgaze.viewing.study.design import Measured
 from radgaze.viewing.study.readings import MEASURES, readings
-from radgaze.viewing.study.results import StudyResults, results
+from radgaze.viewing.study.results import StudyResults, _OneReader, results
 from radgaze.viewing.study.tables import cautions, findings, frame
 from tests.viewing.studies import begun, design, known, read_by, simulated
 
@@ -247,6 +247,24 @@ def test_one_reader_and_an_unfinished_study_have_no_test_over_readers(tmp_path: 
     said = " ".join(cautions(found))
     assert "not finished" in said
     assert "1 reader" in said
+
+
+def test_several_cases_of_a_patient_do_not_narrow_one_readers_intervals() -> None:
+    rng = np.random.default_rng(2)
+    truth = np.arange(40) % 2
+    rows = [
+        {"condition": name, "case_id": f"{case}", "patient": f"p{case}", "diseased": bool(truth[case])}
+        | {"score": float(rng.normal(truth[case] * skill)), "correct": float(rng.random() < 0.7)}
+        for name, skill in (("none", 1), ("map", 2))
+        for case in range(40)
+    ]
+    once = pl.DataFrame(rows)
+    copies = [once.with_columns(case_id=pl.col("case_id") + f"-{copy}") for copy in range(4)]
+    one, several = (_OneReader(table, "R1") for table in (once, pl.concat(copies)))
+    for measure in ("auc", "correct"):
+        for ask in (lambda x: x.figure(measure, "map"), lambda x: x.contrast(measure, ("none", "map"))):  # noqa: B023
+            a, b = ask(one), ask(several)
+            assert (b.value, b.low, b.high) == pytest.approx((a.value, a.low, a.high), abs=0.02)
 
 
 def test_the_correction_is_over_the_primary_measures(tmp_path: Path) -> None:

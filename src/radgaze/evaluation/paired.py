@@ -258,7 +258,7 @@ def _agreement_values(
 def _delong(table: pl.DataFrame, reference: pl.DataFrame, classes: Sequence[str]) -> float | None:
     labels = reference.select([f"label_{c}" for c in classes]).to_numpy().T
     a, b = (t.select([f"probability_{c}" for c in classes]).to_numpy().T for t in (table, reference))
-    return number(delong_test(labels, a, b).p)
+    return number(delong_test(labels, a, b, reference["patient"]).p)
 
 
 def _paired_rows(

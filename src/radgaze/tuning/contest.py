@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import optuna
 import polars as pl
-from numpy.typing import NDArray
-from scipy.stats import norm
 
 from radgaze.devices import usable_device
 from radgaze.evaluation.metrics.multilabel import defined
-from radgaze.evaluation.statistics.auc_intervals import placed
+from radgaze.evaluation.statistics.delong import delong_test
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import Run
 from radgaze.tuning.study import best, ended
@@ -120,15 +117,13 @@ def compared(first: pl.DataFrame, second: pl.DataFrame, classes: Sequence[str]) 
         second: Predictions of the other model, of the same cases in the same order.
         classes: Names of the classes.
     """
-    values, influences, patients = list[float](), list[NDArray[np.float64]](), list[int]()
-    for name in defined(first, classes):
-        a, b = (
-            placed(first[f"label_{name}"], table[f"probability_{name}"], first["patient"])
-            for table in (first, second)
-        )
-        values.append(a.value - b.value)
-        influences.append(a.positive + a.negative - b.positive - b.negative)
-        patients += a.patients
-    value = float(np.mean(values))
-    half = float(norm.ppf(0.975) * np.sqrt((np.mean(influences, axis=0) ** 2).sum()))
-    return Compared(value, value - half, value + half, min(patients))
+    names = defined(first, classes)
+    labels = first.select([f"label_{name}" for name in names]).to_numpy().T
+    scores = [
+        table.select([f"probability_{name}" for name in names]).to_numpy().T for table in (first, second)
+    ]
+    change = delong_test(labels, *scores, first["patient"])
+    sides = [
+        first.filter(pl.col(f"label_{name}") == k)["patient"].n_unique() for name in names for k in (0, 1)
+    ]
+    return Compared(change.value, change.low, change.high, min(sides))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
-from radgaze.evaluation.statistics.delong import influence
+from radgaze.evaluation.statistics.delong import influence_of_patients
 from radgaze.evaluation.statistics.resampling import LEVEL
 
 Floats = NDArray[np.float64]
@@ -65,17 +65,8 @@ def placed(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> Placed:
         scores: Array of shape (n,).
         patients: Patient of each case, an array of shape (n,).
     """
-    y = np.asarray(labels, dtype=bool)
-    ids, place = np.unique(np.asarray(patients), return_inverse=True)
-    value, phi = influence(y, scores)
-    sides, counts = list[Floats](), list[int]()
-    for side in (y, ~y):
-        cases, count = int(side.sum()), len(np.unique(place[side]))
-        # DeLong's √(m(m − 1)) counts cases; the degrees of freedom are one less than the patients.
-        factor = np.sqrt((cases - 1) / cases * count / (count - 1)) if count > 1 else np.nan
-        sides.append(np.bincount(place[side], phi[0, side] * factor, minlength=len(ids)).astype(np.float64))
-        counts.append(count)
-    return Placed(float(value[0]), sides[0], sides[1], (counts[0], counts[1]))
+    value, sides, counts = influence_of_patients(labels, scores, patients)
+    return Placed(float(value[0]), sides[0, 0], sides[1, 0], counts)
 
 
 def auc_interval(classes: Sequence[Placed], level: float = LEVEL) -> tuple[float, float]:

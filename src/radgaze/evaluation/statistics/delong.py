@@ -1,7 +1,7 @@
 """DeLong's covariance of AUCs, by the fast algorithm of Sun and Xu (2014).
 
-DeLong's method assumes independent cases. With several studies of a patient its p-values are somewhat too
-small; those of the bootstrap, which resamples patients, are not.
+DeLong's method assumes independent cases. Where patients are given, the influences of a patient's cases are
+added before they are squared (Obuchowski 1997), which assumes nothing about their correlation.
 """
 
 from __future__ import annotations
@@ -71,6 +71,38 @@ def influence(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     return auc, phi
 
 
+def influence_of_patients(
+    labels: ArrayLike, scores: ArrayLike, patients: ArrayLike
+) -> tuple[Floats, Floats, tuple[int, int]]:
+    """Compute AUCs, and the influence of each patient on their errors.
+
+    Args:
+        labels: Array of shape (n,): 1 for the class, 0 for the rest.
+        scores: Array of shape (k, n): scores of k runs on the same cases.
+        patients: Patient of each case, an array of shape (n,).
+
+    Returns:
+        AUCs (k,); the influences (2, k, P) of P patients by their cases of the class and by their other
+        cases, NaN where only one patient has such cases; and the numbers of patients with cases of the
+        class, and with other cases.
+
+    Raises:
+        ValueError: The numbers of labels and scores differ.
+    """
+    y = np.asarray(labels, dtype=bool)
+    ids, place = np.unique(np.asarray(patients), return_inverse=True)
+    auc, phi = influence(y, scores)
+    sums, counts = np.zeros((2, len(phi), len(ids))), list[int]()
+    for each, side in zip(sums, (y, ~y), strict=True):
+        cases, count = int(side.sum()), len(np.unique(place[side]))
+        # DeLong's √(m(m − 1)) counts cases; the degrees of freedom are one less than the patients.
+        factor = np.sqrt((cases - 1) / cases * count / (count - 1)) if count > 1 else np.nan
+        for row, values in zip(each, phi, strict=True):
+            row[:] = np.bincount(place[side], values[side] * factor, minlength=len(ids))
+        counts.append(count)
+    return auc, sums, (counts[0], counts[1])
+
+
 def placements(labels: ArrayLike, scores: ArrayLike) -> Floats:
     """Count the cases of the other group with a lower score than each case, ties counting half.
 
@@ -92,13 +124,16 @@ def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Flo
     return auc, phi @ phi.T
 
 
-def delong_test(labels: Sequence[ArrayLike] | ArrayLike, a: ArrayLike, b: ArrayLike) -> AucDifference:
+def delong_test(
+    labels: Sequence[ArrayLike] | ArrayLike, a: ArrayLike, b: ArrayLike, patients: ArrayLike | None = None
+) -> AucDifference:
     """Test the difference AUC(a) − AUC(b) on the same cases, with DeLong's standard error.
 
     Args:
         labels: Array of shape (n,), or (C, n) for the macro AUC over C classes.
         a: Scores of one run, an array of the same shape.
         b: Scores of the other run, an array of the same shape.
+        patients: Patient of each case, an array of shape (n,); None where each has one case.
 
     Raises:
         ValueError: The arrays differ in shape.
@@ -106,15 +141,18 @@ def delong_test(labels: Sequence[ArrayLike] | ArrayLike, a: ArrayLike, b: ArrayL
     y, a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (labels, a, b))
     if not y.shape == a.shape == b.shape:
         raise ValueError(f"labels {y.shape} and scores {a.shape}, {b.shape} must have one shape")
-    of_classes = [influence(label, np.stack(pair)) for label, *pair in zip(y, a, b, strict=True)]
-    auc = np.mean([auc for auc, _ in of_classes], axis=0)
-    phi = np.mean([phi for _, phi in of_classes], axis=0)
+    who = np.arange(y.shape[1]) if patients is None else np.asarray(patients)
+    of_classes = [
+        influence_of_patients(label, np.stack(pair), who) for label, *pair in zip(y, a, b, strict=True)
+    ]
+    auc = np.mean([auc for auc, *_ in of_classes], axis=0)
+    phi = np.mean([sides.sum(0) for _, sides, _ in of_classes], axis=0)
     value = float(auc[0] - auc[1])
     error = float(np.sqrt(((phi[0] - phi[1]) ** 2).sum()))
-    if error < 1e-12:  # both order the cases alike, or all cases differ by the same amount
+    if error < 1e-12:  # both order the cases alike, or all patients differ by the same amount
         # Without a standard error, p is the least p-value of an exact test that exchanges the two runs'
-        # scores of each case, where all cases agree in direction.
-        least = min(1.0, 2.0 ** (1 - y.shape[1]))
+        # scores of each patient, where all patients agree in direction.
+        least = min(1.0, 2.0 ** (1 - len(np.unique(who))))
         return AucDifference(value, 0.0, value, value, 1.0 if abs(value) < 1e-12 else least)
     half = float(norm.ppf(0.975)) * error
     return AucDifference(value, error, value - half, value + half, float(2 * norm.sf(abs(value) / error)))

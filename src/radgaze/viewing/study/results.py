@@ -271,7 +271,10 @@ class _OneReader:
     reader: str
 
     def figure(self, measure: str, condition: str) -> Figure:
-        """The figure of a condition: Wilson's interval of a share, that of `auc_intervals` of an AUC."""
+        """The figure of a condition: Wilson's interval of a share, that of `auc_intervals` of an AUC.
+
+        A patient counts once in both, as if several cases told no more than one.
+        """
         part = self.table.filter(pl.col("condition") == condition)
         if measure == "auc":
             one = placed(*(part[name].to_numpy() for name in ("diseased", "score", "patient")))
@@ -280,11 +283,11 @@ class _OneReader:
             seconds = part["seconds"].drop_nulls().to_numpy()
             value, low, high, n = _median(seconds), math.nan, math.nan, len(seconds)
         else:
-            values = part[measure].drop_nulls().to_numpy()
-            n = len(values)
+            given = part.drop_nulls(measure)
+            values, n, patients = given[measure].to_numpy(), len(given), given["patient"].n_unique()
             value = float(values.mean()) if n else math.nan
             low, high = (
-                (float(end[0]) for end in wilson_interval(np.array([value]), np.array([n])))
+                (float(end[0]) for end in wilson_interval(np.array([value]), np.array([patients])))
                 if n
                 else (math.nan, math.nan)
             )
@@ -311,7 +314,7 @@ class _OneReader:
         if both.is_empty():
             return contrast(None)
         if measure == "auc":
-            change = delong_test(both["diseased"], both["score_second"], both["score"])
+            change = delong_test(both["diseased"], both["score_second"], both["score"], both["patient"])
             value, low, high, p = change.value, change.low, change.high, change.p
         else:
             mean = _paired(both[f"{measure}_second"] - both[measure], both["patient"])
