@@ -153,6 +153,18 @@ def test_the_class_tokens_position_is_added_to_it_where_the_encoder_has_those_of
     assert torch.equal(again["cls_token"], other.cls_token)
 
 
+def test_register_tokens_are_found_by_the_name_in_dinov2s_own_files() -> None:
+    sizes: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    vit: Any = timm.models.VisionTransformer(**sizes, num_classes=0, reg_tokens=4, no_embed_class=True)
+    source = {
+        f"backbone.{name}".replace("reg_token", "register_tokens"): each
+        for name, each in vit.state_dict().items()
+    }
+    found = mapped(source, shapes(vit), prefix_tokens=0)
+    assert (found.by, found.missing, found.unused) == ("name", (), ())
+    assert torch.equal(found.tensors["reg_token"], vit.reg_token)
+
+
 def test_weights_without_position_embeddings_that_fit_are_refused(tmp_path: Path) -> None:
     encoder = "tu-test_vit"
     state = create(settings(encoder, "none"), 3).state_dict()

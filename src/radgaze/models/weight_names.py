@@ -213,10 +213,13 @@ _PART = re.compile(r"(?:.*\.)?encoder\.layer\.(\d+)\.attention\.attention\.(quer
 
 
 def as_timm(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Spell a vision transformer of the library transformers as timm does; others stay as they are."""
-    if not any(_PART.fullmatch(name) for name in source):
-        return dict(source)
-    return dict(_as_timm(source))
+    """Spell a vision transformer of the library transformers, or of DINOv2's own files, as timm does.
+
+    Others stay as they are.
+    """
+    if any(_PART.fullmatch(name) for name in source):
+        return dict(_as_timm(source))
+    return {re.sub(r"(^|\.)register_tokens$", r"\1reg_token", name): each for name, each in source.items()}
 
 
 def _as_timm(source: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
