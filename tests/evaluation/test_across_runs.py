@@ -191,7 +191,7 @@ def test_over_two_seeds_nothing_is_said_of_what_could_have_been_found(three: Res
     for of in estimated(two, resamples=50).differences["baseline"].values():
         for entry in of.values():
             assert entry.detectable is None
-            assert entry.detectable_note == "too few seeds (2; at least 3)"
+            assert entry.detectable_note == "too few runs (2; at least 3)"
 
 
 def test_two_seeds_have_a_mean_but_no_interval_and_no_p_value(three: Results) -> None:

@@ -110,5 +110,5 @@ def test_an_entry_says_what_it_rests_on_seeds_too() -> None:
     assert known(Evidence.of({"patients": 50, "discordant": 8, "comparisons": 11})).lacking == (
         "too few discordant pairs (8; at least 9)"
     )
-    assert known(Evidence.of({"patients": 50, "seeds": 2})).lacking == "too few seeds (2; at least 3)"
+    assert known(Evidence.of({"patients": 50, "seeds": 2})).lacking == "too few runs (2; at least 3)"
     assert not known(Evidence.of({"patients": 50, "discordant": 30, "seeds": 3})).lacking

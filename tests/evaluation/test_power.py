@@ -172,7 +172,7 @@ def test_one_network_each_says_how_many_cases_and_nothing_of_seeds() -> None:
     ("of", "patients", "why"),
     [
         ([estimate(0.0, 0.1)], 12, "too few patients (12; at least 20)"),
-        (several([0.0, 0.1], 0.01, 0.01), 90, "too few seeds (2; at least 3)"),
+        (several([0.0, 0.1], 0.01, 0.01), 90, "too few runs (2; at least 3)"),
         ([Estimate(0.0, np.zeros(200))], 90, "the two do not differ on these cases"),
         ([Estimate(float("nan"), np.full(200, np.nan))], 90, "undefined"),
         ([estimate(0.0, 0.1, resamples=100)], 90, "too few resamples (100) for 11 comparisons"),

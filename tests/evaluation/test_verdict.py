@@ -51,7 +51,7 @@ def test_in_the_place_of_a_verdict_stands_why_there_is_none() -> None:
         == "worse"
     )
     of_seeds = ABOVE | {"patients": 50, "discordant": 50, "seeds": 2, "low": None, "high": None, "p": None}
-    assert verdict_words(Difference.of(of_seeds)) == "too few seeds (2; at least 3)"
+    assert verdict_words(Difference.of(of_seeds)) == "too few runs (2; at least 3)"
     assert verdict(of_seeds, tested=True) == "few"
     assert verdict_words(Difference.of(ACROSS | {"patients": 5})) == "too few patients (5; at least 20)"
 

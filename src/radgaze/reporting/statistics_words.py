@@ -78,7 +78,7 @@ def verdict_words(difference: Difference, *, higher_is_better: bool | None = Tru
 
 
 def in_words(power: object, digits: int = 3) -> str:
-    """Format a detectable difference: `0.034`, or `not stated: too few seeds (2; at least 3)`.
+    """Format a detectable difference: `0.034`, or `not stated: too few runs (2; at least 3)`.
 
     Args:
         power: A `PowerSummary`, or a mapping or another object with its names.

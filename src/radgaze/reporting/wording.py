@@ -66,7 +66,7 @@ def estimate(entry: object, digits: int = 3) -> str:
 def interval(entry: object, digits: int = 3, form: str = "[{}, {}]") -> str:
     """Format an entry's interval as `[0.801, 0.931]`, with a mark where it has no width.
 
-    Without an interval the text is `(too few seeds)` where that is the reason, and otherwise empty.
+    Without an interval the text is `(too few runs)` where that is the reason, and otherwise empty.
     """
     value, low, high = bounds(entry)
     if value is None:

@@ -75,10 +75,10 @@ def test_agreement_that_was_not_measured_is_not_tested() -> None:
 
 def test_a_comparison_is_read_beside_what_it_could_have_shown() -> None:
     known = replace(EVEN, detectable=0.0912, detectable_at=0.05)
-    few = replace(EVEN, detectable_at=0.05, detectable_note="too few seeds (2; at least 3)")
+    few = replace(EVEN, detectable_at=0.05, detectable_note="too few runs (2; at least 3)")
     (one, other), *_ = (claim.comparisons for claim in found(set1_guided=known, set2_guided=few))
     assert one.sentence.endswith("Holm p 0.800; detectable with 80% power: 0.091")
-    assert other.sentence.endswith("detectable with 80% power: not stated: too few seeds (2; at least 3)")
+    assert other.sentence.endswith("detectable with 80% power: not stated: too few runs (2; at least 3)")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_comparison_is_read_beside_what_it_could_have_shown() -> None:
     [
         ({"patients": 5, "discordant": 5}, "too few patients (5; at least 20)"),
         ({"patients": 90, "discordant": 8, "comparisons": 11}, "too few discordant pairs (8; at least 9)"),
-        ({"patients": 90, "discordant": 80, "seeds": 2}, "too few seeds (2; at least 3)"),
+        ({"patients": 90, "discordant": 80, "seeds": 2}, "too few runs (2; at least 3)"),
     ],
 )
 def test_a_claim_does_not_hold_on_too_little_and_says_of_what(lack: dict[str, Any], why: str) -> None:

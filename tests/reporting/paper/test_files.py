@@ -125,8 +125,8 @@ def test_a_bound_a_lack_of_patients_and_of_seeds_are_told_in_every_form() -> Non
     assert latex(fifth).count(r"$\le$ 0.011") == 2
     for text in (markdown(fifth), latex(fifth)):
         assert "too few patients (5; at least 20)" in text
-        assert "too few seeds (2; at least 3)" in text
-        assert "+0.050 (too few seeds)" in text
+        assert "too few runs (2; at least 3)" in text
+        assert "+0.050 (too few runs)" in text
     assert latex(fifth).isascii()
     frame = pl.read_csv(io.StringIO(as_csv(fifth, {})))
     paired = frame.filter(pl.col("figure") == "difference to baseline")
@@ -135,7 +135,7 @@ def test_a_bound_a_lack_of_patients_and_of_seeds_are_told_in_every_form() -> Non
         None,
         None,
         "too few patients (5; at least 20)",
-        "too few seeds (2; at least 3)",
+        "too few runs (2; at least 3)",
     ]
-    assert paired["no_interval"].to_list() == [None, None, None, "too few seeds"]
+    assert paired["no_interval"].to_list() == [None, None, None, "too few runs"]
     assert paired["patients"].to_list() == [50, 50, 5, 50]

@@ -76,15 +76,15 @@ def test_aucs_over_seeds_are_the_means_of_scikit_learns(results: Results, folder
             assert float(row["value"]) == pytest.approx(expected)
             value = number(float(row["value"]))
             if len(results.runs[name]) == 2:
-                assert (row["low"], row["high"], row["no_interval"]) == ("", "", "too few seeds")
+                assert (row["low"], row["high"], row["no_interval"]) == ("", "", "too few runs")
                 assert row["published_inside"] == ""
-                assert f"{value} (too few seeds)" in Page(page).text
+                assert f"{value} (too few runs)" in Page(page).text
                 continue
             assert float(row["low"]) <= expected <= float(row["high"])
             shown = f"{value} ({number(float(row['low']))}–{number(float(row['high']))})"
             assert shown in Page(page).text
     assert "One seed only: No decoder." in Page(page).text
-    assert "no verdict: too few seeds (2; at least 3)" in Page(page).text
+    assert "no verdict: too few runs (2; at least 3)" in Page(page).text
 
 
 def test_one_seed_of_the_faithful_protocol_has_the_papers_interval(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_what_could_have_been_found_is_in_the_page_and_in_files(page: str, folde
     text = Page(page).text
     tables = folder / "out" / "tables"
     assert "What differences to the baseline could have been found" in text
-    assert "too few seeds (2; at least 3)" in text  # set 3 and the baseline have two
+    assert "too few runs (2; at least 3)" in text  # set 3 and the baseline have two
     rows = pl.read_csv(tables / "power.csv")
     assert {"no_decoder", "set3_guided"} == set(rows["experiment"])
     one = rows.filter(experiment="no_decoder", figure="macro").row(0, named=True)  # one of its seeds failed

@@ -104,12 +104,12 @@ def test_more_experiments_than_colours_can_still_be_told_apart(tmp_path: Path) -
 
 def test_two_seeds_have_no_bar_and_the_figure_says_why() -> None:
     estimates = made({"baseline": 0.8, "set3_guided": 0.9})
-    assert "too few seeds" not in plots.forest(estimates).get_supxlabel()
+    assert "too few runs" not in plots.forest(estimates).get_supxlabel()
     two = SeedMean(0.9, seeds=2)
     estimates.auc["set3_guided"].update(dict.fromkeys(estimates.auc["set3_guided"], two))
     figure = plots.forest(estimates)
-    assert figure.get_supxlabel().endswith("without a bar: too few seeds; hollow: published")
+    assert figure.get_supxlabel().endswith("without a bar: too few runs; hollow: published")
     estimates.agreement["baseline"]["heatmap"]["nss"] = two
     of_maps = plots.agreement(estimates)
     assert of_maps is not None
-    assert of_maps.get_suptitle() == "Without a bar: too few seeds"
+    assert of_maps.get_suptitle() == "Without a bar: too few runs"

@@ -115,7 +115,7 @@ def test_every_table_is_stamped_where_test_cases_chose_the_checkpoint() -> None:
 def test_of_two_seeds_no_interval_is_shown_and_no_published_figure_is_inside_it() -> None:
     two = SeedMean(0.872, seeds=2)
     cell = Cell(two, published("baseline", "macro"))
-    assert cell_words(cell) == "0.872 (too few seeds)"
+    assert cell_words(cell) == "0.872 (too few runs)"
     assert cell.inside is None
     assert beside_words(cell) == ("published 0.872", "difference 0.000")
     estimates = made({"baseline": 0.8})

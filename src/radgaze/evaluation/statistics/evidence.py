@@ -19,7 +19,7 @@ LEAST_PATIENTS = 20
 LEAST_SEEDS = 3
 """Least number of seeds for an interval over seeds; with two, Student's t has one degree of freedom only."""
 
-FEW_SEEDS = "too few seeds"
+FEW_SEEDS = "too few runs"
 """Text in place of an interval over seeds."""
 
 

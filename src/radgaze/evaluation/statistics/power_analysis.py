@@ -74,7 +74,7 @@ class Power:
         comparisons: Number of comparisons in Holm's correction.
         reached: Highest two-sided level below `level` that p-values of the resamples can have.
         largest: Largest possible difference of the figure.
-        lacking: Reason why there is no power analysis, such as "too few seeds (2; at least 3)"; empty if
+        lacking: Reason why there is no power analysis, such as "too few runs (2; at least 3)"; empty if
             there is.
     """
 

@@ -30,9 +30,9 @@ NO_CONTROL = (
 RULE = (
     "A control is the same run, in whose training something else stood in for the gaze on each case; all are "
     "tested with the true gaze. A difference is the run with the case's own gaze minus its control, paired "
-    "by seed and by case. The two are distinguishable where its 95% interval excludes 0 and its p-value "
-    "after Holm's correction over all controls here is below 0.05. “Not distinguishable” is no proof that "
-    "they are equal."
+    "by seed or fold and by case. The two are distinguishable where its 95% interval excludes 0 and its "
+    "p-value after Holm's correction over all controls here is below 0.05. “Not distinguishable” is no proof "
+    "that they are equal."
 )
 _COLUMNS = (
     *("experiment", "control", "figure", "value", "low", "high", "seeds", "p_holm", "p_holm_is_bound"),

@@ -15,8 +15,8 @@ TITLE = "Reliance on confounders"
 NOTE = (
     "Some test images have twins, which differ from them in the confounder alone; a network that does not "
     "use it has 0. A network that always predicts the same has 0, too: read it beside the AUC. Means over "
-    "test cases and seeds with 95% intervals like those of the AUC. Differences are paired by seed and case, "
-    "with Holm's correction over the experiments, and over the controls."
+    "test cases and seeds or folds with 95% intervals like those of the AUC. Differences are paired by seed "
+    "or fold and by case, with Holm's correction over the experiments, and over the controls."
 )
 COLUMNS = (
     *("confounder", "experiment", "figure", "metric", "value", "low", "high", "seeds"),

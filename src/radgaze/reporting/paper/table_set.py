@@ -168,7 +168,7 @@ def tables(results: Results, estimates: GridEstimates) -> list[Table]:
 
 
 def _cell_notes(rows: Sequence[Row], unit: str) -> list[str]:
-    """Notes on single cells: too few seeds, one seed among several, and intervals without width."""
+    """Notes on single cells: too few runs, one seed among several, and intervals without width."""
     cells = [(row.title, cell) for row in rows for cell in row.cells.values()]
     notes = []
     if any(cell.estimate.has_too_few_seeds for _, cell in cells):
