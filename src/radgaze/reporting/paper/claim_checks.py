@@ -23,9 +23,9 @@ RULE = (
     "A comparison supports a claim, or contradicts it, where its 95% interval excludes 0 and its p-value "
     f"after Holm's correction is below 0.05. With fewer than {LEAST_PATIENTS} patients, with two seeds or "
     f"folds (an interval needs at least {LEAST_SEEDS}), or where too few patients differ for an exact test, "
-    "it does neither. A claim holds where all its comparisons support it, holds in part where some support it and "
-    "none contradicts it, and does not hold where some contradict it and none supports it. Otherwise it is "
-    "undecided, which is no proof that there is no difference."
+    "it does neither. A claim holds where all its comparisons support it, holds in part where some support "
+    "it and none contradicts it, and does not hold where some contradict it and none supports it. Otherwise "
+    "it is undecided, which is no proof that there is no difference."
 )
 
 
