@@ -130,3 +130,11 @@ def test_a_part_of_a_patient_bootstrap_is_one_too() -> None:
     whole = PatientBootstrap(np.arange(60), np.zeros(60, int), 50)
     found = means({"a": x}, np.arange(20), Part(whole, np.arange(20)))["a"]
     assert found.interval == mean_interval(x, np.arange(20))
+
+
+def test_the_interval_of_a_difference_stays_within_what_is_possible() -> None:
+    change, who = np.array([0.0, 0.1, 0.0, 0.05, 0.0, 0.1, 1.0]), np.arange(7)
+    mean = means({"": change}, who, PatientBootstrap(who, np.zeros(7, np.int64), 100))[""]
+    assert mean.interval[1] > 1  # of few patients it is skewed
+    assert mean.paired_difference((0, 1)).high == 1
+    assert mean.paired_difference((-np.inf, np.inf)).high == pytest.approx(mean.interval[1])

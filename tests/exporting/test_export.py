@@ -15,7 +15,7 @@ import torch
 
 from radgaze import models
 from radgaze.errors import UserError
-from radgaze.exporting import files
+from radgaze.exporting import checking, files, network
 from radgaze.exporting.export import Export, export
 from radgaze.exporting.files import run_onnx
 from radgaze.exporting.folder import PART, new_folder
@@ -283,3 +283,15 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds files"), new_folder(out):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_check_says_why_it_had_no_test_cases(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network.exported(run, ExportOptions(to="onnx", out=run.path / "model", heatmap="none"))
+    monkeypatch.setattr(Run, "batches", lambda *_: iter(()))
+    assert checking._images(model)[1] == "random numbers: its store has no test cases"
+
+    def missing(*_: object) -> None:
+        raise UserError("no store")
+
+    monkeypatch.setattr(Run, "batches", missing)
+    assert checking._images(model)[1] == "random numbers: its store is missing"

@@ -54,7 +54,7 @@ def baseline_differences(
     differences: BaselineDifferences = {}
     resampling = resampling_of(cases, settings)
     for (name, baseline), mean in means(gains, cases["patient"].to_numpy(), resampling).items():
-        differences.setdefault(name, {})[baseline] = mean.paired_difference()
+        differences.setdefault(name, {})[baseline] = mean.paired_difference(METRICS[name].bounds)
     return differences
 
 

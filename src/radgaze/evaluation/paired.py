@@ -269,16 +269,17 @@ def _paired_rows(
     p_delong = [change.p_delong for change in changes]
     at_floor = [change.estimate.p_is_bound for change in changes]
     comparisons = sum(value is not None for value in p_bootstrap)
+    largest = float(np.ptp(figure.bounds))
     corrected = zip(holm(p_bootstrap), holm(p_delong), bounds_after(holm, p_bootstrap, at_floor), strict=True)
     rows = []
     for change, p, adjusted in zip(changes, p_bootstrap, corrected, strict=True):
-        entry = change.estimate.summary()
+        entry = change.estimate.summary((-largest, largest))
         power = of_difference(
             [change.estimate],
             patients=cases["patient"].n_unique(),
             cases=cases.height,
             comparisons=comparisons,
-            largest=float(np.ptp(figure.bounds)),
+            largest=largest,
         ).summary(PLANNED if (figure.metric, figure.group) == ("auc", MACRO) else None)
         rows.append(
             PairedRow(

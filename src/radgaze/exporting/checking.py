@@ -171,18 +171,17 @@ def _heatmaps(model: Exported, images: Tensor, others: tuple[Tensor, ...], chose
 def _images(model: Exported) -> tuple[tuple[Tensor, ...], str]:
     """Inputs of images of the run's store, or of random ones."""
     run, network = model.run, model.predictor.models[0]
+    reason = "its store has no test cases"
     try:
         batch = next(islice(run.batches("test", IMAGES), 1), None)
     except UserError:
-        batch = None
+        batch, reason = None, "its store is missing"
     if batch is not None and len(batch):
         inputs = models.inputs(network, batch) if takes_gaze(run) else (batch.image,)
         return tuple(each.float() for each in inputs), "test cases of the run's store"
     draw = torch.Generator().manual_seed(1)
     shape = (IMAGES, *model.example[0].shape[1:])
-    return tuple(
-        torch.rand(shape, generator=draw) for _ in model.inputs
-    ), "random numbers: its store is missing"
+    return tuple(torch.rand(shape, generator=draw) for _ in model.inputs), f"random numbers: {reason}"
 
 
 def _difference(made: Values, expected: Values) -> float:

@@ -137,3 +137,8 @@ def test_scale_does_not_matter() -> None:
     P, boxes = boxes_and_maps(6)
     for name, figures in measure_localisation(P, boxes).items():
         np.testing.assert_allclose(measure_localisation(7.5 * P, boxes)[name], figures)
+
+
+def test_no_map_has_no_figures() -> None:
+    figures = measure_localisation(np.zeros((0, *SIZE)), np.zeros((0, 2, 4)), tolerance=1)
+    assert {name: values.shape for name, values in figures.items()} == dict.fromkeys(METRICS, (0,))

@@ -195,7 +195,8 @@ class AspectFigures:
             if (floors := self.values.get((floor, name))) is not None
         }
         if names:
-            differences = {name: mean.paired_difference() for name, mean in self._means(gained).items()}
+            bounds = aspect.metrics[metric].bounds
+            differences = {name: mean.paired_difference(bounds) for name, mean in self._means(gained).items()}
         elif not (differences := self._differences(aspect, method)):
             return None
         return BaselineComparison(

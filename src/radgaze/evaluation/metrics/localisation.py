@@ -64,12 +64,12 @@ def iou(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None = None) -> 
     P, boxes = _checked(P, boxes)
     U = inside(boxes, P.shape[1:], regions=regions)
     n = U.sum((1, 2))
-    flat = P.reshape(len(P), -1)
+    flat = P.reshape(len(P), P.shape[1] * P.shape[2])  # not -1: there may be no map
     descending = -np.sort(-flat, axis=1)
     threshold = np.take_along_axis(descending, np.maximum(n - 1, 0)[:, None], 1)
     above, tied = flat > threshold, flat == threshold
     share = (n - above.sum(1)) / np.maximum(tied.sum(1), 1)
-    both = ((above + share[:, None] * tied) * U.reshape(len(P), -1)).sum(1)
+    both = ((above + share[:, None] * tied) * U.reshape(flat.shape)).sum(1)
     return _guarded(both / np.maximum(2 * n - both, 1), P, U)
 
 

@@ -62,9 +62,15 @@ class Mean(Estimate):
         """Whether `p` is an upper bound, at the floor of the resampling; false for a p-value by formula."""
         return self.stated is None and super().p_is_bound
 
-    def paired_difference(self) -> Difference:
-        """The mean of a difference, with the evidence for a verdict on it."""
-        return Difference(**asdict(self.summary()), patients=self.patients, discordant=self.discordant)
+    def paired_difference(self, bounds: tuple[float, float]) -> Difference:
+        """The mean of a difference, with the evidence for a verdict on it.
+
+        Args:
+            bounds: Range of the two figures, which limits the interval of their difference.
+        """
+        largest = bounds[1] - bounds[0]
+        entry = self.summary((-largest, largest))
+        return Difference(**asdict(entry), patients=self.patients, discordant=self.discordant)
 
 
 def means(values: Mapping[Key, ArrayLike], patients: ArrayLike, resampling: Resampling) -> dict[Key, Mean]:
