@@ -141,9 +141,9 @@ def delong_test(
     y, a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (labels, a, b))
     if not y.shape == a.shape == b.shape:
         raise ValueError(f"labels {y.shape} and scores {a.shape}, {b.shape} must have one shape")
-    who = np.arange(y.shape[1]) if patients is None else np.asarray(patients)
+    ids = np.arange(y.shape[1]) if patients is None else np.asarray(patients)
     of_classes = [
-        influence_of_patients(label, np.stack(pair), who) for label, *pair in zip(y, a, b, strict=True)
+        influence_of_patients(label, np.stack(pair), ids) for label, *pair in zip(y, a, b, strict=True)
     ]
     auc = np.mean([auc for auc, *_ in of_classes], axis=0)
     phi = np.mean([sides.sum(0) for _, sides, _ in of_classes], axis=0)
@@ -152,7 +152,7 @@ def delong_test(
     if error < 1e-12:  # both order the cases alike, or all patients differ by the same amount
         # Without a standard error, p is the least p-value of an exact test that exchanges the two runs'
         # scores of each patient, where all patients agree in direction.
-        least = min(1.0, 2.0 ** (1 - len(np.unique(who))))
+        least = min(1.0, 2.0 ** (1 - len(np.unique(ids))))
         return AucDifference(value, 0.0, value, value, 1.0 if abs(value) < 1e-12 else least)
     half = float(norm.ppf(0.975)) * error
     return AucDifference(value, error, value - half, value + half, float(2 * norm.sf(abs(value) / error)))
