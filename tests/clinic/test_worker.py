@@ -7,10 +7,14 @@ import stat
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     CTImageStorage,
@@ -465,3 +469,20 @@ def test_what_the_pacs_sends_is_the_image_that_was_asked_for(pacs: FakePacs, wor
     assert work().failed == 1
     assert "the PACS sent another image" in work.lines[0]
     assert not pacs.stows
+
+
+def test_an_image_whose_uid_cannot_be_parsed_is_refused_without_a_word_of_it(
+    pacs: FakePacs, work: Work
+) -> None:
+    for k in range(2):
+        pacs.add(radiograph(f"study {k}"))
+    uid, tag = pacs.order[0], Tag("SOPInstanceUID")
+    damaged = dcmread(BytesIO(pacs.files[uid]))
+    damaged[tag] = RawDataElement(tag, "UL", 3, b"1.2", 0, False, True)
+    content = BytesIO()
+    damaged.save_as(content)
+    pacs.files[uid] = content.getvalue()
+    tally = work()
+    assert (tally.stored, tally.refused) == (1, 1)
+    refused = "1 refused (broken: the file is damaged, or not as its format says (BytesLengthException))"
+    assert work.lines[0].endswith(refused)

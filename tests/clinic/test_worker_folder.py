@@ -201,3 +201,16 @@ def test_a_header_that_is_damaged_or_huge_leaves_no_value_in_the_log(
     assert said["huge.dcm"].startswith("too_large: the file's ViewPosition")
     words = [str(each.message) for each in recwarn] + [each.getMessage() for each in caplog.records]
     assert not any("DOE" in each for each in (*words, *said.values()))
+
+
+@pytest.mark.parametrize("keyword", ["ManufacturerModelName", "SOPClassUID", "BodyPartExamined"])
+def test_an_element_that_cannot_be_parsed_ends_its_file_alone(keyword: str, work: Work) -> None:
+    damaged, tag = work.add("a.dcm", "a"), Tag(keyword)
+    odd = dcmread(damaged)
+    odd[tag] = RawDataElement(tag, "FD", 3, b"DOE", 0, False, True)
+    odd.save_as(damaged)
+    work.add("b.dcm", "b")
+    assert (work().stored, len(work.told)) == (1, 2)
+    (name, _, refused), _ = work.told
+    assert (name, refused.word, refused.reason.partition(":")[0]) == ("a.dcm", "refused", "broken")
+    assert "DOE" not in refused.reason
