@@ -214,3 +214,10 @@ def test_an_element_that_cannot_be_parsed_ends_its_file_alone(keyword: str, work
     (name, _, refused), _ = work.told
     assert (name, refused.word, refused.reason.partition(":")[0]) == ("a.dcm", "refused", "broken")
     assert "DOE" not in refused.reason
+
+
+def test_a_file_whose_name_is_not_utf_8_is_served_as_any_other(work: Work) -> None:
+    work.add(os.fsdecode(b"M\xfcller.dcm"), "a")
+    work.add("z.dcm", "b")
+    assert (work().stored, len(work.told)) == (2, 2)
+    assert work().stored == 0

@@ -3,7 +3,9 @@
 # ruff: noqa: E501  tables of mistakes, one to a line
 from __future__ import annotations
 
+import os
 import random
+import shutil
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -459,6 +461,15 @@ def test_masks_in_a_folder_are_named_as_their_images(folder: Path, capfd: pytest
     assert "4 masks, of “mask”, “opacity”" in " ".join(capfd.readouterr().err.split())
     fewer = read(folder, masks=folder, fixations=folder / "fixations.csv", without_gaze="drop")
     assert set(fewer.regions["case_id"]) == {"b"}
+
+
+def test_a_mask_whose_name_is_not_utf_8_is_left_out(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    save_mask(folder / "masks" / "b.png")
+    shutil.copy(folder / "masks" / "b.png", folder / "masks" / os.fsdecode(b"M\xfcller.png"))
+    assert read(folder, masks=folder / "masks").regions["case_id"].to_list() == ["b"]
+    assert "1 picture left out, since a table holds no path that is not UTF-8" in " ".join(
+        capfd.readouterr().err.split()
+    )
 
 
 def test_masks_reach_the_store_and_stand_in_for_gaze(folder: Path, tmp_path: Path) -> None:

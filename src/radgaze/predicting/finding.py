@@ -72,7 +72,7 @@ def find(images: Sequence[str], run: Run, *, named_by: NamedBy = "number", first
     for place in places:
         if isinstance(place, Path):
             names = {"number": f"image-{first:0{digits}d}", "file": place.name.split(".")[0]}
-            requested.append(Requested(names.get(named_by, str(place)), place))
+            requested.append(Requested(_in_utf8(names.get(named_by, str(place))), place))
             first += 1
         else:
             requested.append(Requested(place, case_id=place))
@@ -94,6 +94,12 @@ def _images_of(folder: Path) -> list[Path]:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         note(f"{folder}: {count(len(others), 'file')} passed over, being no image: {names}{more}")
     return images
+
+
+def _in_utf8(name: str) -> str:
+    """A name as a table can hold it, and a terminal shows it: a byte that is not UTF-8, as on old shares, is
+    a text such as \\udcfc."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _hidden(path: Path, below: Path) -> bool:

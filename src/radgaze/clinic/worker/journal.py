@@ -79,7 +79,9 @@ class Journal:
 
     def key(self, *words: str) -> bytes:
         """Return the keyed hash by which words, such as a UID, stand in the journal."""
-        return hmac.digest(self._secret, "\n".join(words).encode(), "sha256")
+        # A path whose bytes are not UTF-8, as on an old share, holds surrogates.
+        content = "\n".join(words).encode("utf-8", "surrogatepass")
+        return hmac.digest(self._secret, content, "sha256")
 
     def entry(self, key: bytes) -> Entry | None:
         """Return what there is about an image; None for a new one."""
