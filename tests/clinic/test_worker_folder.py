@@ -82,6 +82,11 @@ def test_each_file_gets_a_folder_with_its_objects_once(work: Work) -> None:
     assert work.told == []
 
 
+def test_the_folder_of_the_journal_is_made(work: Work, tmp_path: Path) -> None:
+    work.add("a.dcm", "a")
+    assert work(journal=tmp_path / "new" / "deep" / "journal.sqlite").stored == 1
+
+
 def test_the_same_content_is_predicted_once_and_with_other_weights_again(work: Work) -> None:
     shutil.copy(work.add("a.dcm", "a"), work.images / "copy.dcm")
     assert (work().stored, [outcome.word for *_, outcome in work.told]) == (1, ["stored", "before"])

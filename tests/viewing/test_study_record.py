@@ -56,6 +56,12 @@ def test_a_study_is_read_back(recorder: Recorder) -> None:
     assert again.answers("R2") == []
 
 
+def test_the_folder_of_a_record_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "record.sqlite"
+    begun(path, STUDY, CASES).close()
+    assert path.is_file()
+
+
 def test_rows_are_only_added(recorder: Recorder) -> None:
     trial = trials(STUDY, [c.case_id for c in CASES], [], "R1")[0]
     recorder.add_answer(answer("R1", trial, "normal", view="v"), [Piece("v", 0, 0.0, 1.0, 0.0)])

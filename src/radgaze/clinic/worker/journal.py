@@ -152,7 +152,7 @@ def short(key: bytes) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Journal]:
-    """Open a journal, made where it is missing, for this process alone.
+    """Open a journal, made where it is missing, as is its folder, for this process alone.
 
     Args:
         path: File of the journal; beside it lies a file for its lock.
@@ -162,6 +162,7 @@ def opened(path: Path) -> Iterator[Journal]:
         OSError: It cannot be written.
     """
     busy = f"another worker uses the journal {path}; name another one with `journal`"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path.with_name(f"{path.name}.lock"), busy):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
