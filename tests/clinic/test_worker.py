@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -461,6 +462,17 @@ def test_a_file_that_is_no_journal_is_told(pacs: FakePacs, work: Work) -> None:
     with pytest.raises(UserError, match="is no journal of a worker, or damaged"):
         work()
     assert work.journal.read_text() == "years of work" * 100
+
+
+def test_the_database_of_another_program_is_refused_without_a_change(pacs: FakePacs, work: Work) -> None:
+    database = sqlite3.connect(work.journal)
+    database.execute("CREATE TABLE mine (a)")
+    database.close()
+    work.journal.chmod(0o644)
+    before = work.journal.read_bytes()
+    with pytest.raises(UserError, match="is no journal of a worker, or damaged"):
+        work()
+    assert (work.journal.read_bytes(), stat.S_IMODE(work.journal.stat().st_mode)) == (before, 0o644)
 
 
 def test_what_the_pacs_sends_is_the_image_that_was_asked_for(pacs: FakePacs, work: Work) -> None:

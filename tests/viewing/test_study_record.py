@@ -164,6 +164,22 @@ def test_what_is_no_record_is_told(tmp_path: Path) -> None:
             opened(tmp_path / name)
 
 
+@pytest.mark.parametrize("statement", ["", "CREATE TABLE mine (a)"])
+def test_what_is_no_record_is_not_changed(statement: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    database = sqlite3.connect(path)
+    database.execute(statement)
+    database.close()
+    path.chmod(0o644)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="record of a study"):
+        opened(path)
+    if statement:
+        with pytest.raises(UserError, match="record of a study"):
+            begun(path, STUDY, CASES)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (before, 0o644)
+
+
 def test_the_pages_tell_nothing_that_a_condition_hides(recorder: Recorder) -> None:
     ids = [each.case_id for each in CASES]
     with TestClient(app_of(recorder), base_url="http://127.0.0.1") as client:

@@ -165,7 +165,6 @@ def opened(path: Path) -> Iterator[Journal]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path.with_name(f"{path.name}.lock"), busy):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
         with closing(_connected(path)) as base:
             yield Journal(base)
 
@@ -174,16 +173,19 @@ def _connected(path: Path) -> sqlite3.Connection:
     base = sqlite3.connect(path, timeout=30)
     try:
         base.execute("PRAGMA locking_mode = EXCLUSIVE")  # without a file of shared memory
+        is_new = base.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        version = "SELECT value FROM about WHERE name = 'version'"
+        # Before anything is changed, since it may be the database of another program.
+        if not is_new and base.execute(version).fetchone() != (VERSION,):
+            raise UserError(f"the journal {path} is of another version of radgaze; name another one")
+        path.chmod(0o600)
         base.execute("PRAGMA journal_mode = WAL")  # one synchronisation for a change, in place of four
         base.execute("PRAGMA synchronous = FULL")
-        if base.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+        if is_new:
             with base:
                 base.executescript(f"BEGIN; {TABLES}")
                 about = {"version": VERSION, "key": secrets.token_bytes(32)}
                 base.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-        rows = base.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
-        if rows != (VERSION,):
-            raise UserError(f"the journal {path} is of another version of radgaze; name another one")
     except sqlite3.DatabaseError as error:
         base.close()
         raise UserError(
