@@ -457,6 +457,19 @@ def test_log_and_journal_hold_no_word_about_a_patient_and_no_uid(
     ]
 
 
+def test_a_journal_that_others_may_read_becomes_its_owners_alone(pacs: FakePacs, work: Work) -> None:
+    work()
+    work.journal.chmod(0o644)
+    pacs.add(radiograph("a study"))
+
+    def make(path: Path) -> list[Made]:
+        files = [work.journal, work.journal.with_name("journal.sqlite-wal")]
+        assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
+        return objects_of(path, work.predicted)
+
+    assert work(made_by(make)).stored == 1
+
+
 def test_a_file_that_is_no_journal_is_told(pacs: FakePacs, work: Work) -> None:
     work.journal.write_text("years of work" * 100)
     with pytest.raises(UserError, match="is no journal of a worker, or damaged"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import stat
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -19,6 +20,7 @@ from radgaze.gaze import GazeMaps
 from radgaze.sources import table
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.table import TableOptions
+from radgaze.sources.table.ids import KEY, write_key
 from radgaze.sources.table.matching import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
 from radgaze.tables import read_csv
@@ -340,6 +342,14 @@ def of_private(folder: Path, key: Path | None = None) -> Cohort:
             masks=folder / "marks",
         )
     )
+
+
+def test_a_key_that_is_there_becomes_its_owners_alone(tmp_path: Path) -> None:
+    path, key = tmp_path / "key.csv", pl.DataFrame({"id": ["case-000001"], "name": ["Mueller"]}, schema=KEY)
+    write_key(path, key)
+    path.chmod(0o644)
+    write_key(path, key)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_no_name_of_a_file_reaches_a_store_and_the_key_tells_which_is_which(

@@ -151,9 +151,23 @@ def test_a_record_is_that_of_one_study_to_which_readers_can_be_added(recorder: R
 
 
 def test_a_record_is_its_owners_alone(recorder: Recorder) -> None:
-    files = [path for path in recorder.path.parent.iterdir() if path.name.startswith(recorder.path.name)]
-    assert recorder.path in files
-    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert modes(recorder.path) == {0o600}
+
+
+def test_a_record_that_others_may_read_becomes_its_owners_alone(recorder: Recorder) -> None:
+    """As one that was restored from a copy."""
+    recorder.close()
+    recorder.path.chmod(0o644)
+    again = begun(recorder.path, STUDY, CASES)
+    assert modes(recorder.path) == {0o600}
+    again.close()
+
+
+def modes(record: Path) -> set[int]:
+    """Permissions of an open record and its log."""
+    files = [path for path in record.parent.iterdir() if path.name.startswith(record.name)]
+    assert {record, record.with_name(f"{record.name}-wal")} <= set(files)
+    return {stat.S_IMODE(path.stat().st_mode) for path in files}
 
 
 def test_what_is_no_record_is_told(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from radgaze.errors import UserError
+from radgaze.files import make_private
 from radgaze.locks import exclusive
 
 State = Literal["begun", "done", "refused", "failing", "failed"]
@@ -178,7 +179,7 @@ def _connected(path: Path) -> sqlite3.Connection:
         # Before anything is changed, since it may be the database of another program.
         if not is_new and base.execute(version).fetchone() != (VERSION,):
             raise UserError(f"the journal {path} is of another version of radgaze; name another one")
-        path.chmod(0o600)
+        make_private(path)
         base.execute("PRAGMA journal_mode = WAL")  # one synchronisation for a change, in place of four
         base.execute("PRAGMA synchronous = FULL")
         if is_new:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from radgaze.errors import UserError
+from radgaze.files import make_private
 from radgaze.records import plain
 from radgaze.viewing.study.design import Design, checked
 
@@ -56,7 +57,6 @@ TRIGGERS = "".join(
     for word in ("update", "delete")
 )
 
-_WRITE_AHEAD = "PRAGMA journal_mode = WAL"
 _NEW_STUDY = "INSERT INTO study (schema, design, run, answers, created) VALUES (?, ?, ?, ?, ?)"
 
 Outcome = Literal["saved", "repeated", "refused"]
@@ -228,7 +228,7 @@ class Recorder:
         """
         row = (SCHEMA, _as_json(design), run, _as_json(answers), time.time())
         if self.is_empty:
-            self.rows(_WRITE_AHEAD)
+            self._prepare()
             with self._writing() as database:
                 for statement in (TABLES + TRIGGERS).split(";\n"):
                     database.execute(statement)
@@ -248,10 +248,15 @@ class Recorder:
             raise UserError(f"{self.path} is the record of a study with another model; give another `record`")
         if [(c.case_id, c.truth) for c in cases] != [(c.case_id, c.truth) for c in self.cases()]:
             raise UserError(f"{self.path} is the record of a study on other cases; give another `record`")
-        self.rows(_WRITE_AHEAD)
+        self._prepare()
         if len(design.readers) > len(before.readers):
             with self._writing() as database:
                 database.execute(_NEW_STUDY, row)
+
+    def _prepare(self) -> None:
+        """Make the database private, and have it write ahead, when it is known not to be something else."""
+        make_private(self.path)
+        self.rows("PRAGMA journal_mode = WAL")
 
     def _study(self) -> sqlite3.Row:
         """The newest row of the study: it has several where readers were added."""
