@@ -78,6 +78,18 @@ def write_bytes(content: bytes, path: Path) -> None:
         aside.write_bytes(content)
 
 
+def make_private(database: Path) -> None:
+    """Let only its owner read an SQLite database, and the files of its log, which have the permissions that
+    it had when it was opened.
+
+    Raises:
+        OSError: It belongs to another account.
+    """
+    for ending in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            database.with_name(f"{database.name}{ending}").chmod(0o600)
+
+
 @contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
     """Turn a library's error about a fault of the disk into the `OSError` that Python itself raises.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     CTImageStorage,
@@ -452,11 +457,35 @@ def test_log_and_journal_hold_no_word_about_a_patient_and_no_uid(
     ]
 
 
+def test_a_journal_that_others_may_read_becomes_its_owners_alone(pacs: FakePacs, work: Work) -> None:
+    work()
+    work.journal.chmod(0o644)
+    pacs.add(radiograph("a study"))
+
+    def make(path: Path) -> list[Made]:
+        files = [work.journal, work.journal.with_name("journal.sqlite-wal")]
+        assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
+        return objects_of(path, work.predicted)
+
+    assert work(made_by(make)).stored == 1
+
+
 def test_a_file_that_is_no_journal_is_told(pacs: FakePacs, work: Work) -> None:
     work.journal.write_text("years of work" * 100)
     with pytest.raises(UserError, match="is no journal of a worker, or damaged"):
         work()
     assert work.journal.read_text() == "years of work" * 100
+
+
+def test_the_database_of_another_program_is_refused_without_a_change(pacs: FakePacs, work: Work) -> None:
+    database = sqlite3.connect(work.journal)
+    database.execute("CREATE TABLE mine (a)")
+    database.close()
+    work.journal.chmod(0o644)
+    before = work.journal.read_bytes()
+    with pytest.raises(UserError, match="is no journal of a worker, or damaged"):
+        work()
+    assert (work.journal.read_bytes(), stat.S_IMODE(work.journal.stat().st_mode)) == (before, 0o644)
 
 
 def test_what_the_pacs_sends_is_the_image_that_was_asked_for(pacs: FakePacs, work: Work) -> None:
@@ -465,3 +494,20 @@ def test_what_the_pacs_sends_is_the_image_that_was_asked_for(pacs: FakePacs, wor
     assert work().failed == 1
     assert "the PACS sent another image" in work.lines[0]
     assert not pacs.stows
+
+
+def test_an_image_whose_uid_cannot_be_parsed_is_refused_without_a_word_of_it(
+    pacs: FakePacs, work: Work
+) -> None:
+    for k in range(2):
+        pacs.add(radiograph(f"study {k}"))
+    uid, tag = pacs.order[0], Tag("SOPInstanceUID")
+    damaged = dcmread(BytesIO(pacs.files[uid]))
+    damaged[tag] = RawDataElement(tag, "UL", 3, b"1.2", 0, False, True)
+    content = BytesIO()
+    damaged.save_as(content)
+    pacs.files[uid] = content.getvalue()
+    tally = work()
+    assert (tally.stored, tally.refused) == (1, 1)
+    refused = "1 refused (broken: the file is damaged, or not as its format says (BytesLengthException))"
+    assert work.lines[0].endswith(refused)

@@ -82,6 +82,11 @@ def test_each_file_gets_a_folder_with_its_objects_once(work: Work) -> None:
     assert work.told == []
 
 
+def test_the_folder_of_the_journal_is_made(work: Work, tmp_path: Path) -> None:
+    work.add("a.dcm", "a")
+    assert work(journal=tmp_path / "new" / "deep" / "journal.sqlite").stored == 1
+
+
 def test_the_same_content_is_predicted_once_and_with_other_weights_again(work: Work) -> None:
     shutil.copy(work.add("a.dcm", "a"), work.images / "copy.dcm")
     assert (work().stored, [outcome.word for *_, outcome in work.told]) == (1, ["stored", "before"])
@@ -201,3 +206,23 @@ def test_a_header_that_is_damaged_or_huge_leaves_no_value_in_the_log(
     assert said["huge.dcm"].startswith("too_large: the file's ViewPosition")
     words = [str(each.message) for each in recwarn] + [each.getMessage() for each in caplog.records]
     assert not any("DOE" in each for each in (*words, *said.values()))
+
+
+@pytest.mark.parametrize("keyword", ["ManufacturerModelName", "SOPClassUID", "BodyPartExamined"])
+def test_an_element_that_cannot_be_parsed_ends_its_file_alone(keyword: str, work: Work) -> None:
+    damaged, tag = work.add("a.dcm", "a"), Tag(keyword)
+    odd = dcmread(damaged)
+    odd[tag] = RawDataElement(tag, "FD", 3, b"DOE", 0, False, True)
+    odd.save_as(damaged)
+    work.add("b.dcm", "b")
+    assert (work().stored, len(work.told)) == (1, 2)
+    (name, _, refused), _ = work.told
+    assert (name, refused.word, refused.reason.partition(":")[0]) == ("a.dcm", "refused", "broken")
+    assert "DOE" not in refused.reason
+
+
+def test_a_file_whose_name_is_not_utf_8_is_served_as_any_other(work: Work) -> None:
+    work.add(os.fsdecode(b"M\xfcller.dcm"), "a")
+    work.add("z.dcm", "b")
+    assert (work().stored, len(work.told)) == (2, 2)
+    assert work().stored == 0

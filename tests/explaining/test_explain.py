@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,25 @@ def test_a_folder_is_explained_without_what_is_no_image(
     kept = tmp_path / "kept"
     main(["explain", str(run.path), str(folder), "--methods", FEW, "--keep-names", "--out", str(kept)])
     assert sorted(p.name for p in kept.iterdir()) == ["a", "c"]
+
+
+def test_the_folder_of_a_file_is_named_after_it_also_where_its_name_is_not_utf_8(
+    run: Run, tmp_path: Path
+) -> None:
+    image, out = tmp_path / os.fsdecode(b"M\xfcller.png"), tmp_path / "kept"
+    Image.fromarray(np.zeros((30, 40), np.uint8)).save(image)
+    options = ["--methods", "backprop", "--keep-names", "--out", str(out)]
+    assert main(["explain", str(run.path), str(image), *options]) == 0
+    assert described(out / "M\\udcfcller")["image"] == "M\\udcfcller"
+
+
+@pytest.mark.parametrize(("file", "name"), [(".x.png", "x"), ("..png", "png"), ("...", "image")])
+def test_maps_of_a_file_whose_name_begins_with_a_dot_have_a_folder_of_their_own(
+    file: str, name: str, run: Run, tmp_path: Path
+) -> None:
+    """Else the output folder itself would be theirs, and be cleared of what is named as a map."""
+    Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / file, format="PNG")
+    assert [each.name for each in folders([str(tmp_path / file)], run, keep_names=True)] == [name]
 
 
 def test_a_broken_image_of_a_folder_is_named_with_its_format_and_the_others_are_explained(

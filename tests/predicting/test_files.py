@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,17 @@ def test_paths_stand_in_the_table_if_they_are_asked_for(run: Run, folder: Path, 
     out = tmp_path / "p.csv"
     assert main([*words(run, folder / "c.png", folder / "a.dcm", out=out), "--keep-names"]) == 0
     assert table(out)["image"].to_list() == [str(folder / "c.png"), str(folder / "a.dcm")]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".parquet"])
+def test_the_path_of_a_file_stands_in_the_table_also_where_it_is_not_utf_8(
+    ending: str, run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """As on an old share, whose names are in Latin-1."""
+    image, out = folder / os.fsdecode(b"M\xfcller.png"), tmp_path / f"p{ending}"
+    (folder / "c.png").rename(image)
+    assert main([*words(run, image, out=out), "--keep-names"]) == 0
+    assert table(out)["image"].to_list() == [str(folder / "M\\udcfcller.png")]
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, error: BaseException, after: int) -> None:

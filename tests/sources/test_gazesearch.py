@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -83,6 +85,12 @@ def test_of_several_files_of_a_name_the_first_by_path_is_taken_and_said(
         "more than one file of the same name in 1 case; the first by path is taken, for a "
         in capfd.readouterr().err
     )
+
+
+def test_an_image_whose_name_is_not_utf_8_is_left_out(made: Tree, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(made[1] / "a.jpg", made[1] / os.fsdecode(b"M\xfcller.jpg"))
+    assert len(gazesearch.read(GazeSearchOptions(*made)).cases) == 3
+    assert "1 picture left out" in capfd.readouterr().err
 
 
 def test_positions_are_the_middles_of_the_frames_pixels_in_the_images_own_size(made: Tree) -> None:

@@ -3,7 +3,10 @@
 # ruff: noqa: E501  tables of mistakes, one to a line
 from __future__ import annotations
 
+import os
 import random
+import shutil
+import stat
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -17,6 +20,7 @@ from radgaze.gaze import GazeMaps
 from radgaze.sources import table
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.table import TableOptions
+from radgaze.sources.table.ids import KEY, write_key
 from radgaze.sources.table.matching import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
 from radgaze.tables import read_csv
@@ -340,6 +344,14 @@ def of_private(folder: Path, key: Path | None = None) -> Cohort:
     )
 
 
+def test_a_key_that_is_there_becomes_its_owners_alone(tmp_path: Path) -> None:
+    path, key = tmp_path / "key.csv", pl.DataFrame({"id": ["case-000001"], "name": ["Mueller"]}, schema=KEY)
+    write_key(path, key)
+    path.chmod(0o644)
+    write_key(path, key)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_no_name_of_a_file_reaches_a_store_and_the_key_tells_which_is_which(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -459,6 +471,15 @@ def test_masks_in_a_folder_are_named_as_their_images(folder: Path, capfd: pytest
     assert "4 masks, of “mask”, “opacity”" in " ".join(capfd.readouterr().err.split())
     fewer = read(folder, masks=folder, fixations=folder / "fixations.csv", without_gaze="drop")
     assert set(fewer.regions["case_id"]) == {"b"}
+
+
+def test_a_mask_whose_name_is_not_utf_8_is_left_out(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    save_mask(folder / "masks" / "b.png")
+    shutil.copy(folder / "masks" / "b.png", folder / "masks" / os.fsdecode(b"M\xfcller.png"))
+    assert read(folder, masks=folder / "masks").regions["case_id"].to_list() == ["b"]
+    assert "1 picture left out, since a table holds no path that is not UTF-8" in " ".join(
+        capfd.readouterr().err.split()
+    )
 
 
 def test_masks_reach_the_store_and_stand_in_for_gaze(folder: Path, tmp_path: Path) -> None:

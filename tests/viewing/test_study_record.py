@@ -56,6 +56,12 @@ def test_a_study_is_read_back(recorder: Recorder) -> None:
     assert again.answers("R2") == []
 
 
+def test_the_folder_of_a_record_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "record.sqlite"
+    begun(path, STUDY, CASES).close()
+    assert path.is_file()
+
+
 def test_rows_are_only_added(recorder: Recorder) -> None:
     trial = trials(STUDY, [c.case_id for c in CASES], [], "R1")[0]
     recorder.add_answer(answer("R1", trial, "normal", view="v"), [Piece("v", 0, 0.0, 1.0, 0.0)])
@@ -145,9 +151,23 @@ def test_a_record_is_that_of_one_study_to_which_readers_can_be_added(recorder: R
 
 
 def test_a_record_is_its_owners_alone(recorder: Recorder) -> None:
-    files = [path for path in recorder.path.parent.iterdir() if path.name.startswith(recorder.path.name)]
-    assert recorder.path in files
-    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert modes(recorder.path) == {0o600}
+
+
+def test_a_record_that_others_may_read_becomes_its_owners_alone(recorder: Recorder) -> None:
+    """As one that was restored from a copy."""
+    recorder.close()
+    recorder.path.chmod(0o644)
+    again = begun(recorder.path, STUDY, CASES)
+    assert modes(recorder.path) == {0o600}
+    again.close()
+
+
+def modes(record: Path) -> set[int]:
+    """Permissions of an open record and its log."""
+    files = [path for path in record.parent.iterdir() if path.name.startswith(record.name)]
+    assert {record, record.with_name(f"{record.name}-wal")} <= set(files)
+    return {stat.S_IMODE(path.stat().st_mode) for path in files}
 
 
 def test_what_is_no_record_is_told(tmp_path: Path) -> None:
@@ -156,6 +176,22 @@ def test_what_is_no_record_is_told(tmp_path: Path) -> None:
     for name in ("text.sqlite", "empty.sqlite", "missing.sqlite"):
         with pytest.raises(UserError, match="record of a study"):
             opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("statement", ["", "CREATE TABLE mine (a)"])
+def test_what_is_no_record_is_not_changed(statement: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    database = sqlite3.connect(path)
+    database.execute(statement)
+    database.close()
+    path.chmod(0o644)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="record of a study"):
+        opened(path)
+    if statement:
+        with pytest.raises(UserError, match="record of a study"):
+            begun(path, STUDY, CASES)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (before, 0o644)
 
 
 def test_the_pages_tell_nothing_that_a_condition_hides(recorder: Recorder) -> None:

@@ -41,7 +41,8 @@ def find(images: Sequence[str], run: Run, *, named_by: NamedBy = "number", first
         images: Paths of files and folders, and ids of cases of the run's store. A folder stands for the
             images in it and its subfolders, in order, except hidden files.
         run: The run.
-        named_by: Names of files: a number; the file's name, without what follows its first dot; or the path.
+        named_by: Names of files: a number; the file's name, without dots that it begins with and what follows
+            the next one, else "image"; or the path.
         first: Number of the first file.
 
     Returns:
@@ -71,8 +72,9 @@ def find(images: Sequence[str], run: Run, *, named_by: NamedBy = "number", first
     digits, requested = max(3, len(str(first + files - 1))), list[Requested]()
     for place in places:
         if isinstance(place, Path):
-            names = {"number": f"image-{first:0{digits}d}", "file": place.name.split(".")[0]}
-            requested.append(Requested(names.get(named_by, str(place)), place))
+            plain = place.name.lstrip(".").split(".")[0] or "image"  # a folder is called so: never ""
+            names = {"number": f"image-{first:0{digits}d}", "file": plain}
+            requested.append(Requested(_in_utf8(names.get(named_by, str(place))), place))
             first += 1
         else:
             requested.append(Requested(place, case_id=place))
@@ -94,6 +96,12 @@ def _images_of(folder: Path) -> list[Path]:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         note(f"{folder}: {count(len(others), 'file')} passed over, being no image: {names}{more}")
     return images
+
+
+def _in_utf8(name: str) -> str:
+    """A name as a table can hold it, and a terminal shows it: a byte that is not UTF-8, as on old shares, is
+    a text such as \\udcfc."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _hidden(path: Path, below: Path) -> bool:

@@ -17,6 +17,7 @@ from radgaze.files import read_json
 from radgaze.options import Options, option
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.delimited import is_missing, read_columns, tell_first
+from radgaze.sources.filenames import in_utf8
 from radgaze.sources.keys import composed
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.source import Source
@@ -210,7 +211,8 @@ def _images(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise UserError(f"`images={folder}` is not a folder")
     kinds = {".jpg", ".jpeg", ".png", ".dcm"}
-    files = [path for path in sorted(folder.rglob("*"), reverse=True) if path.suffix.lower() in kinds]
+    inside = sorted(folder.rglob("*"), reverse=True)
+    files = in_utf8([path for path in inside if path.suffix.lower() in kinds])
     images = {path.stem: str(path) for path in files}
     if len(images) < len(files):
         several = sorted(name for name, n in Counter(path.stem for path in files).items() if n > 1)

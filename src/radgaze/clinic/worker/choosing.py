@@ -63,13 +63,13 @@ def check_radiograph(header: Dataset, *, assume_chest: bool) -> None:
         assume_chest: Whether an image of which the header does not state the body part is one of the chest.
 
     Raises:
-        DicomError: `own_result`, `not_radiograph`, `not_frontal` or `not_chest`.
+        DicomError: `own_result`, `not_radiograph`, `not_frontal`, `not_chest` or `broken`.
     """
-    if str(header.get("ManufacturerModelName") or "").strip() == OWN:
-        raise DicomError("own_result", "this is a result of radgaze, not an image")
-    if str(header.get("SOPClassUID", "")) not in CLASSES:
-        raise DicomError("not_radiograph", "the file is no CR or DX image for presentation")
-    with errors_only("elements of the header cannot be used"):
+    with errors_only("elements of the header cannot be used"):  # pydicom parses each when it is asked for
+        if str(header.get("ManufacturerModelName") or "").strip() == OWN:
+            raise DicomError("own_result", "this is a result of radgaze, not an image")
+        if str(header.get("SOPClassUID", "")) not in CLASSES:
+            raise DicomError("not_radiograph", "the file is no CR or DX image for presentation")
         check_frontal(header)
         stated = _is_chest(header)
     if stated is False:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from radgaze.errors import UserError
+from radgaze.files import make_private
 from radgaze.locks import exclusive
 
 State = Literal["begun", "done", "refused", "failing", "failed"]
@@ -79,7 +80,9 @@ class Journal:
 
     def key(self, *words: str) -> bytes:
         """Return the keyed hash by which words, such as a UID, stand in the journal."""
-        return hmac.digest(self._secret, "\n".join(words).encode(), "sha256")
+        # A path whose bytes are not UTF-8, as on an old share, holds surrogates.
+        content = "\n".join(words).encode("utf-8", "surrogatepass")
+        return hmac.digest(self._secret, content, "sha256")
 
     def entry(self, key: bytes) -> Entry | None:
         """Return what there is about an image; None for a new one."""
@@ -150,7 +153,7 @@ def short(key: bytes) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Journal]:
-    """Open a journal, made where it is missing, for this process alone.
+    """Open a journal, made where it is missing, as is its folder, for this process alone.
 
     Args:
         path: File of the journal; beside it lies a file for its lock.
@@ -160,9 +163,9 @@ def opened(path: Path) -> Iterator[Journal]:
         OSError: It cannot be written.
     """
     busy = f"another worker uses the journal {path}; name another one with `journal`"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(path.with_name(f"{path.name}.lock"), busy):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
         with closing(_connected(path)) as base:
             yield Journal(base)
 
@@ -171,16 +174,19 @@ def _connected(path: Path) -> sqlite3.Connection:
     base = sqlite3.connect(path, timeout=30)
     try:
         base.execute("PRAGMA locking_mode = EXCLUSIVE")  # without a file of shared memory
+        is_new = base.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        version = "SELECT value FROM about WHERE name = 'version'"
+        # Before anything is changed, since it may be the database of another program.
+        if not is_new and base.execute(version).fetchone() != (VERSION,):
+            raise UserError(f"the journal {path} is of another version of radgaze; name another one")
+        make_private(path)
         base.execute("PRAGMA journal_mode = WAL")  # one synchronisation for a change, in place of four
         base.execute("PRAGMA synchronous = FULL")
-        if base.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+        if is_new:
             with base:
                 base.executescript(f"BEGIN; {TABLES}")
                 about = {"version": VERSION, "key": secrets.token_bytes(32)}
                 base.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-        rows = base.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
-        if rows != (VERSION,):
-            raise UserError(f"the journal {path} is of another version of radgaze; name another one")
     except sqlite3.DatabaseError as error:
         base.close()
         raise UserError(

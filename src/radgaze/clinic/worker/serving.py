@@ -22,6 +22,7 @@ from radgaze.clinic.worker.pipeline import Job, Pipeline
 from radgaze.clinic.worker.steps import Outcome, Steps
 from radgaze.console import note
 from radgaze.dicom.error import DicomError
+from radgaze.dicom.guard import errors_only
 
 Value = TypeVar("Value")
 
@@ -120,7 +121,9 @@ class Server:
         try:
             path.write_bytes(self._tried(lambda: self.pacs.fetch(image)))
             header = read_header(path)
-            if str(header.get("SOPInstanceUID", "")) != image.uid:
+            with errors_only():  # pydicom parses it now, and its message would repeat it
+                uid = str(header.get("SOPInstanceUID", ""))
+            if uid != image.uid:
                 raise AttemptError("the PACS sent another image than the one that was asked for")
             check_radiograph(header, assume_chest=self.assume_chest)
         except (DicomError, AwayError, AttemptError) as fault:

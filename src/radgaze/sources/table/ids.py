@@ -39,7 +39,7 @@ def digest(names: Sequence[str]) -> str:
 
 
 def write_key(path: str | Path, key: pl.DataFrame) -> None:
-    """Write a key file, which only its owner may read; an equal file is left unchanged.
+    """Write a key file, which only its owner may read; an equal file is made so.
 
     Args:
         path: Path of the file.
@@ -60,6 +60,7 @@ def write_key(path: str | Path, key: pl.DataFrame) -> None:
                 raise UserError(
                     f"{setting}: another file is there, perhaps the key of another store; name another one"
                 )
+            path.chmod(0o600)
             return
         with written(path, mode=0o600) as aside:
             aside.write_text(csv_text(key), encoding="utf-8")

@@ -11,6 +11,7 @@ from radgaze.console import note, say
 from radgaze.errors import UserError
 from radgaze.sources.contents import NO_REGIONS
 from radgaze.sources.delimited import is_missing, read_columns, tell_first
+from radgaze.sources.filenames import in_utf8
 from radgaze.sources.keys import composed
 from radgaze.sources.table.columns import MASKS, chosen_columns, names_images
 from radgaze.sources.table.matching import PICTURES, Matcher, file_of, stem
@@ -88,9 +89,10 @@ def _in_folder(folder: Path, sheet: pl.DataFrame) -> pl.DataFrame:
     """Table of key, label and file of all pictures in a folder and its subfolders, except the images."""
     images = {str(Path(file).resolve()) for file in sheet["file"]}
     kinds = {stem(image) for image in sheet["image"]}, set(sheet["name"])
+    inside = sorted([*folder.glob("*"), *folder.glob("*/*")])
     rows = []
-    for file in sorted([*folder.glob("*"), *folder.glob("*/*")]):
-        if file.suffix.lower() in PICTURES and file.is_file() and str(file.resolve()) not in images:
+    for file in in_utf8([each for each in inside if each.suffix.lower() in PICTURES and each.is_file()]):
+        if str(file.resolve()) not in images:
             label = UNNAMED if file.parent == folder else file.parent.name
             rows.append((_key(file.name, kinds), label, str(file)))
     if not rows:

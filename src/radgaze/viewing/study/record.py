@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from radgaze.errors import UserError
+from radgaze.files import make_private
 from radgaze.records import plain
 from radgaze.viewing.study.design import Design, checked
 
@@ -152,10 +153,10 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # its owner's alone, as the log beside it
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         try:
-            self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA foreign_keys = ON")
         except sqlite3.DatabaseError as error:
@@ -207,8 +208,8 @@ class Recorder:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the database has no study yet."""
-        return not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'study'")
+        """Whether the database holds nothing yet, neither a study nor what another program made."""
+        return not self.rows("SELECT 1 FROM sqlite_master")
 
     def begin(
         self, design: Design, answers: Mapping[str, Sequence[str]], run: str, cases: Sequence[Known]
@@ -222,10 +223,12 @@ class Recorder:
             cases: What the model says of the cases.
 
         Raises:
-            UserError: The record is of another design, model or other cases.
+            UserError: The record is of another design, model or other cases, or the file is something else;
+                it is then left as it is.
         """
         row = (SCHEMA, _as_json(design), run, _as_json(answers), time.time())
         if self.is_empty:
+            self._prepare()
             with self._writing() as database:
                 for statement in (TABLES + TRIGGERS).split(";\n"):
                     database.execute(statement)
@@ -245,9 +248,15 @@ class Recorder:
             raise UserError(f"{self.path} is the record of a study with another model; give another `record`")
         if [(c.case_id, c.truth) for c in cases] != [(c.case_id, c.truth) for c in self.cases()]:
             raise UserError(f"{self.path} is the record of a study on other cases; give another `record`")
+        self._prepare()
         if len(design.readers) > len(before.readers):
             with self._writing() as database:
                 database.execute(_NEW_STUDY, row)
+
+    def _prepare(self) -> None:
+        """Make the database private, and have it write ahead, when it is known not to be something else."""
+        make_private(self.path)
+        self.rows("PRAGMA journal_mode = WAL")
 
     def _study(self) -> sqlite3.Row:
         """The newest row of the study: it has several where readers were added."""
