@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -44,6 +45,11 @@ def harmless(text: str) -> str:
     Numbers stay as they are. `read_csv` removes the apostrophe.
     """
     return text if NUMBER.fullmatch(text) else EXECUTED.sub(r"'\1", text)
+
+
+def harmless_row(cells: Iterable[object]) -> list[object]:
+    """Mark the text among the cells of a row by `harmless`."""
+    return [harmless(cell) if isinstance(cell, str) else cell for cell in cells]
 
 
 def write_csv(table: pl.DataFrame, path: Path) -> None:

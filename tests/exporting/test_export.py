@@ -130,12 +130,20 @@ print(json.dumps({name: x.tolist() for name, x in zip(about["outputs"], made, st
 """
 
 
+def folders_in(path: Path) -> list[str]:
+    """The parts of an archive that name a folder of this machine."""
+    folders = [str(Path(place).parent).encode() for place in (__file__, files.__file__, torch.__file__)]
+    with zipfile.ZipFile(path) as archive:
+        return [name for name in archive.namelist() if any(each in archive.read(name) for each in folders)]
+
+
 @pytest.mark.parametrize("to", ["torchscript", pytest.param("pt2", marks=pytest.mark.slow)])
 def test_torch_runs_a_file_without_radgaze(to: str, run: Run, tmp_path: Path, archive: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     images = files_of(archive)
     made = exported(run, tmp_path / "out", to)
     assert made.outputs == ("probabilities", "logits", "mask", "heatmap", "uncertainty", "accept")
+    assert not folders_in(made.path / {"torchscript": "model.ts", "pt2": "model.pt2"}[to])
     answer = json.loads(alone(tmp_path / "script.py", made.path, *images))
     predicted = predict(run, images, CPU)
     np.testing.assert_allclose(answer["probabilities"], predicted.probabilities, atol=1e-5)

@@ -114,6 +114,14 @@ def test_a_whole_module_in_a_file_is_read_without_its_class(
         assert torch.equal(found[name], tensor), name
 
 
+def test_a_checkpoint_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    content: dict[str, object] = {}
+    content["model"] = content
+    torch.save(content, tmp_path / "cyclic.pt")
+    with pytest.raises(UserError, match="store the state_dict alone"):
+        read_weights(tmp_path / "cyclic.pt")
+
+
 def test_weights_of_torchxrayvision_that_are_missing_name_their_file_and_the_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"{XRV_FILES[NAME]}.*`model\.weights_dir`") as caught:
         create(config("densenet121", f"torchxrayvision:{NAME}", weights_dir=str(tmp_path)), 3)

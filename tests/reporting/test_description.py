@@ -45,6 +45,20 @@ def test_no_folders_name_of_a_configuration_is_on_a_page(folder: str, tmp_path: 
     assert yaml.safe_load(shown) == {**settings.to_dict(config), "data": "…/store"}
 
 
+def test_relative_paths_of_a_configuration_are_shortened_and_names_of_a_hub_are_not(tmp_path: Path) -> None:
+    model = {"weights": "schmidt/w.pt", "weights_dir": "schmidt\\more/files/", "pretraining_ids": "ids.csv"}
+    shortened = {"weights": "…/w.pt", "weights_dir": "…/files/", "pretraining_ids": "ids.csv"}
+    config = settings.resolve("baseline", data="schmidt/store", model=model)
+    settings.write(config, tmp_path / "config.yaml")
+    shown = yaml.safe_load(configuration(cast(Run, SimpleNamespace(path=tmp_path))))
+    content = settings.to_dict(config)
+    assert shown == {**content, "data": "…/store", "model": {**content["model"], **shortened}}
+    for weights in ("imagenet", "hf:owner/name"):
+        settings.write(settings.resolve("baseline", model={"weights": weights}), tmp_path / "config.yaml")
+        shown = yaml.safe_load(configuration(cast(Run, SimpleNamespace(path=tmp_path))))
+        assert shown["model"]["weights"] == weights
+
+
 @pytest.mark.parametrize(
     ("experiment", "words"),
     [

@@ -33,6 +33,7 @@ def test_every_response_has_the_policy_also_a_refusal() -> None:
         made.get("/"),
         made.get("/nowhere"),
         made.get("/", headers={"host": "evil.example"}),
+        made.get("/", headers={"origin": "http://["}),
         made.get("/?fails=1"),
     ):
         for name, value in HEADERS.items():
@@ -66,6 +67,7 @@ def test_a_name_that_was_rebound_to_this_machine_is_refused(host: str) -> None:
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "http://127.0.0.1:9000"}, 403),  # another page of this machine
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),  # no address
         ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 403),  # a form of another page
         ({"sec-fetch-site": "same-site"}, 403),
     ],

@@ -11,6 +11,7 @@ import uvicorn
 
 from radgaze.cli import main
 from radgaze.runs.run import Run
+from radgaze.viewing.connections import Connection
 from radgaze.viewing.serving import listening
 
 
@@ -45,6 +46,7 @@ def test_it_listens_here_alone_and_logs_no_request(
     (config,) = configs
     assert config.access_log is False
     assert config.server_header is False
+    assert config.http is Connection
     said = capsys.readouterr().out
     assert "Open http://127.0.0.1:" in said
     assert "token" not in said

@@ -241,6 +241,41 @@ def test_malformed_requests_are_refused(recorder: Recorder, path: str, body: byt
     assert recorder.answers() == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '"active": 1e999',  # which Python reads as infinity
+        '"active": 1e9',
+        '"active": -60',
+        '"began": -1e999',
+        '"hidden": 1e999',
+        '"number": 1180591620717411303424',
+        '"number": -1',
+        '"mouse": [[0, 1e999, 1]]',
+        '"placements": [[1e999]]',
+        '"view": "\\ud800"',
+    ],
+)
+def test_a_piece_of_impossible_values_is_refused_and_the_case_stays_open(
+    recorder: Recorder, wrong: str
+) -> None:
+    with TestClient(app_of(recorder), base_url="http://127.0.0.1") as client:
+        view = client.post("/api/study/next", json={"reader": "R1"}).json()["view"]
+        right = f'"view": "{view}", "number": 0, "began": 1, "active": 1, "hidden": 0'
+        sent = f'{{"pieces": [{{{right}, {wrong}}}]}}'  # of two values of one name the last counts
+        assert client.post("/api/study/pieces", content=sent).status_code == 422
+        assert client.post("/api/study/next", json={"reader": "R1"}).json()["spent"] == 0
+
+
+def test_a_page_that_was_hidden_from_the_start_may_count_a_moment_less_than_nothing(
+    recorder: Recorder,
+) -> None:
+    with TestClient(app_of(recorder), base_url="http://127.0.0.1") as client:
+        view = client.post("/api/study/next", json={"reader": "R1"}).json()["view"]
+        piece = {"view": view, "number": 0, "began": 1, "active": -1e-4, "hidden": 60}
+        assert client.post("/api/study/pieces", json={"pieces": [piece]}).status_code == 200
+
+
 @contextmanager
 def served(record: Path, port: int) -> Iterator[BaseProcess]:
     # Forked, since a new process would import torch for seconds; it starts no thread but its own.

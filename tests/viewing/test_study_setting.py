@@ -194,6 +194,15 @@ def test_the_example_is_a_design(tmp_path: Path) -> None:
         assert yaml.safe_load(commented)["answers"] == {name: [name] for name in classes}
 
 
+@pytest.mark.parametrize("space", ["\n", "\x85", "\u2028"])
+def test_a_class_name_with_a_line_break_stays_in_its_comment(space: str) -> None:
+    name = space.join(("a", "readers: [E1]", "x: \U0001f600b"))
+    text = template(("Normal", name), "grad_cam", 3)
+    assert yaml.safe_load(text)["readers"] == [f"R{k}" for k in range(1, 7)]
+    answers = yaml.safe_load(text.replace("# answers:", "answers:").replace("#   ", "  "))["answers"]
+    assert answers == {"Normal": ["Normal"], name: [name]}
+
+
 def test_the_command_line_writes_a_design_and_results(
     run: Run, store: Store, networks: list[Network], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

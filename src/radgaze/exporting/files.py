@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import json
 import logging
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,9 +68,19 @@ def write_torchscript(model: Exported, path: Path) -> Runs:
     graph = for_tracing(model.graph)
     with quiet(), torch.no_grad():
         script = torch.jit.trace(graph, model.example, check_trace=False)  # type: ignore[no-untyped-call]
-        torch.jit.save(script, str(path))
+        _save(script, path)
         loaded = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     return _called(loaded, model)
+
+
+def _save(script: torch.jit.ScriptModule, path: Path) -> None:
+    """Save a trace without the stacks of its calls, which name folders of this machine and their owner."""
+    whole = io.BytesIO()
+    torch.jit.save(script, whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as made:
+        for each in source.infolist():
+            if not each.filename.endswith(".debug_pkl"):
+                made.writestr(each, source.read(each))
 
 
 def write_pt2(model: Exported, path: Path) -> Runs:

@@ -55,12 +55,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         safe = path.suffix == ".safetensors"
         content: object = load_file(path) if safe else _of_torch(path)
-    except Exception as error:  # a broken pickle may raise anything
+        tensors = _tensors(content)
+    except Exception as error:  # a broken pickle may raise anything, and one that contains itself has no end
         raise UserError(
             f"`model.weights` must be safetensors, or a state dict of torch without code in it; {path} is"
             " neither; of a whole module store the state_dict alone, where you trust the file"
         ) from error
-    tensors = _tensors(content)
     if not tensors:
         raise UserError(
             f"`model.weights` must be weights of the encoder; those of {path} are not (a "

@@ -15,6 +15,7 @@ from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
 from radgaze.files import read_yaml
+from radgaze.models.weight_sources import is_path
 from radgaze.objectives import distances
 from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
@@ -222,13 +223,22 @@ def configuration(run: Run) -> str:
     return words
 
 
-def _without_paths(value: object) -> object:
-    """Shorten the paths among nested values, each a path as a whole, which may contain quotation marks."""
+def _without_paths(value: object, name: str = "") -> object:
+    """Shorten the paths among nested values, each a path as a whole, which may contain quotation marks.
+
+    Args:
+        value: A value of the configuration.
+        name: Its name, as `model.weights`.
+    """
     if isinstance(value, Mapping):
-        return {name: _without_paths(each) for name, each in value.items()}
+        return {key: _without_paths(each, f"{name}.{key}".lstrip(".")) for key, each in value.items()}
     if isinstance(value, list):
         return [_without_paths(each) for each in value]
-    return re.sub(_PATH.format(""), "…/", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if name in _FILES and (name != "model.weights" or is_path(value)):  # a path that may be relative
+        return re.sub(r"^.*[/\\](?=[^/\\])", "…/", value, flags=re.DOTALL)
+    return re.sub(_PATH.format(""), "…/", value)
 
 
 def without_paths(text: str) -> str:
@@ -238,3 +248,5 @@ def without_paths(text: str) -> str:
 
 _PATH = r"(?:~|[A-Za-z]:|\.{{1,2}})?(?:[/\\][^/\\{0}]*)+[/\\](?=[^/\\\n])"
 """All of a path but its last part; to be formatted with the characters that end a path."""
+_FILES = ("data", "model.weights", "model.weights_dir", "model.pretraining_ids")
+"""Settings that name a file or folder."""

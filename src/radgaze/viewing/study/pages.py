@@ -15,10 +15,9 @@ condition that shows it.
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -35,7 +34,9 @@ STATIC = Path(__file__).parent / "static"
 LARGEST = 2**21
 """Largest body of a request, in bytes: the mouse's path of several minutes."""
 
-_PIECES = TypeAdapter(tuple[Piece, ...])
+# Unlike the json module, it refuses text that cannot be encoded, as "\ud800".
+_CONTENT = TypeAdapter(dict[str, object])
+_PIECES = TypeAdapter(tuple[Piece, ...], config=ConfigDict(allow_inf_nan=False))
 
 
 def study_routes(setting: Setting) -> list[BaseRoute]:
@@ -161,12 +162,9 @@ async def _content(request: Request) -> dict[str, object]:
             raise RefusedError(413, "too_large", "The request is too large.", "Reload the page.")
         parts.append(part)
     try:
-        content = json.loads(b"".join(parts), parse_constant=_no_number)
-    except (ValueError, RecursionError):
+        return _CONTENT.validate_json(b"".join(parts))
+    except ValidationError:
         raise _malformed() from None
-    if not isinstance(content, dict):
-        raise _malformed()
-    return content
 
 
 def _pieces(content: dict[str, object]) -> tuple[Piece, ...]:
@@ -174,10 +172,6 @@ def _pieces(content: dict[str, object]) -> tuple[Piece, ...]:
         return _PIECES.validate_python(content.get("pieces", []))
     except ValidationError:
         raise _malformed() from None
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
 
 
 def _malformed() -> RefusedError:

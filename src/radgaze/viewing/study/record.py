@@ -16,7 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from radgaze.errors import UserError
 from radgaze.files import make_private
@@ -60,6 +62,8 @@ TRIGGERS = "".join(
 _NEW_STUDY = "INSERT INTO study (schema, design, run, answers, created) VALUES (?, ?, ?, ?, ?)"
 
 Outcome = Literal["saved", "repeated", "refused"]
+Seconds = Annotated[float, Field(ge=-1, le=1e7)]
+"""A time within a view. A browser reads its clock twice: a page hidden all the time counts just below 0."""
 Placement = tuple[float, float, float, float, float, float, float] | tuple[float]
 
 
@@ -111,10 +115,10 @@ class Piece:
     """
 
     view: str
-    number: int
-    began: float
-    active: float
-    hidden: float
+    number: Annotated[int, Field(ge=0, le=10**6)]
+    began: Annotated[float, Field(ge=0, le=1e11)]
+    active: Seconds
+    hidden: Seconds
     mouse: tuple[tuple[float, float, float], ...] = ()
     placements: tuple[Placement, ...] = ()
 

@@ -72,5 +72,6 @@ def template(classes: Sequence[str], method: str, per_class: int = 10, split: st
 
 def _yaml(text: str) -> str:
     """A text as a value of YAML on one line."""
-    words: str = yaml.safe_dump(text, default_flow_style=True, width=10**6, allow_unicode=True)
+    style = None if text.isprintable() else '"'  # in which a line break is written as an escape
+    words: str = yaml.safe_dump(text, default_style=style, width=10**6, allow_unicode=True)
     return words.removesuffix("\n").removesuffix("\n...")
