@@ -27,6 +27,9 @@ ASPECT = 0.01
 MISSING = re.compile(r"nan|tensor\(nan.*\)|<NA>|NaT")
 """Missing values of NumPy, PyTorch and pandas, as text."""
 
+ROUNDING = 1e-4
+"""Distance from the range of greys that may come from rounding."""
+
 NO_FIXATIONS: Floats = np.zeros((0, 3))
 
 
@@ -114,15 +117,31 @@ def image_of(given: object) -> Array:
     Raises:
         UserError: It has another shape, type or range.
     """
-    image = plane(as_array(given, "image"), "image")
+    image = checked(plane(as_array(given, "image"), "image"), "image")
+    return image if image.dtype in (np.uint8, np.uint16) else np.rint(image * 255).astype(np.uint8)
+
+
+def checked(image: Array, name: str) -> Array:
+    """Return the values of an image (H, W): uint8, uint16, or greys in [0, 1] of 64-bit floating point.
+
+    Other whole numbers are refused, as those of 8 bits are often held in them: they would be stretched.
+
+    Raises:
+        UserError: It has another type or range.
+    """
     if image.dtype in (np.uint8, np.uint16):
         return image
     if not np.issubdtype(image.dtype, np.floating):
-        raise UserError(f"`image` must be uint8, uint16, or floating point in [0, 1], got {image.dtype}")
+        raise UserError(f"`{name}` must be uint8, uint16, or floating point in [0, 1], got {image.dtype}")
+    if not np.isfinite(image).all():
+        raise UserError(f"`{name}` must be finite, got NaN or infinite values")
     low, high = float(image.min()), float(image.max())
-    if not (low >= 0 and high <= 1):  # also where a value is not a number
-        raise UserError(f"`image` of floating point must be in [0, 1], got values from {low:g} to {high:g}")
-    return np.rint(image.astype(np.float64) * 255).astype(np.uint8)
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise UserError(
+            f"`{name}` of floats must be greys from 0 (black) to 1 (white), got values from "
+            f"{low:.4g} to {high:.4g}"
+        )
+    return np.clip(image.astype(np.float64), 0, 1)
 
 
 def as_array(given: object, name: str) -> Array:
@@ -133,13 +152,15 @@ def as_array(given: object, name: str) -> Array:
     """
     for method in ("detach", "cpu"):
         given = getattr(given, method)() if hasattr(given, method) else given
+    if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # NumPy has no such type
+        given = given.float()  # type: ignore[attr-defined]  # a tensor
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:
         raise UserError(f"`{name}` is no array: {error}") from error
     if array.dtype == object or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
         raise UserError(f"`{name}` must be an array of numbers, got {type(given).__name__}")
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def plane(array: Array, name: str) -> Array:
