@@ -24,6 +24,7 @@ from radgaze.store.pixels import fit
 CLASSES = ("normal", "mass", "fracture")
 DRAW = np.random.default_rng(0)
 IMAGE = DRAW.random((24, 32))
+SQUARE = DRAW.random((96, 96))
 
 
 def item(**parts: object) -> Item:
@@ -67,9 +68,19 @@ def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
         ((IMAGE, 0, -IMAGE), "must be a map of 0 or more"),
         ((IMAGE, 0, np.full((24, 32), np.inf)), "not finite"),
         ((IMAGE, 0, np.array([[1, 2, -3]])), "a duration of 0 or more"),
+        ((SQUARE, 0, [[3, 4], [50, 60], [200, 30]]), r"fixations \(N, 3\) of x, y and a duration in seconds"),
+        ((SQUARE, 0, np.zeros((0, 2))), r"fixations \(N, 3\)"),
+        ((SQUARE, 0, np.ones((2, 2))), r"a map of two columns as \(1, 2, 2\)"),
+        ((SQUARE, 0, np.eye(3)), r"fixations or a map: give a map as \(1, 3, 3\)"),
+        ((SQUARE, 0, np.zeros((3, 3))), "fixations or a map"),
+        ((SQUARE, 0, [[0, 0, 1], [0, 4, 0], [0, 0, 0]]), "fixations or a map"),
+        ((np.ones((512, 300)), 0, DRAW.random((5, 3))), r"give a map as \(1, 5, 3\)"),
+        ((np.ones((512, 640)), 0, np.ones((8, 8))), "8 × 8 pixels on an image of 512 × 640"),
         ({"image": IMAGE, "label": 0, "boxes": [[3, 3, 3, 9]]}, "must be .N, 4. of x1, y1"),
         ({"image": IMAGE, "label": 0, "boxes": [[3, 3, 3]]}, "must be .N, 4."),
         ({"image": IMAGE, "label": 0, "mask": np.ones((9, 9))}, "9 × 9 pixels"),
+        ({"image": IMAGE, "label": 0, "mask": IMAGE * np.nan}, "`mask` has values that are not finite"),
+        ({"image": IMAGE, "label": 0, "lungs": IMAGE * np.inf}, "`lungs` has values that are not finite"),
         ({"image": IMAGE, "label": 0, "patient": float("nan")}, "`patient` is a missing value, nan"),
         ({"image": IMAGE, "label": 0, "patient": np.float32("nan")}, "`patient` is a missing value"),
         ({"image": IMAGE, "label": 0, "patient": torch.tensor(float("nan"))}, "`patient` is a missing value"),
@@ -80,6 +91,29 @@ def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
 def test_an_item_that_is_not_as_documented_is_refused(given: object, message: str) -> None:
     with pytest.raises(rg.UserError, match=message):
         read_item(given, points=8)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("shape", [(96, 96), (96, 288), (32, 96), (160, 96)])
+def test_few_fixations_are_fixations_on_an_image_of_any_aspect(rows: int, shape: tuple[int, int]) -> None:
+    x, y = DRAW.uniform(20, shape[1], rows), DRAW.uniform(0, shape[0], rows)
+    gaze = np.stack([x, y, DRAW.uniform(0.05, 1.5, rows)], 1)
+    assert_allclose(read_item((np.ones(shape), 0, gaze), points=9).fixations, gaze)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        *(((96, 96), (side, side)) for side in (1, 4, 5, 8, 200)),
+        *(((96, 96), (1, side, side)) for side in (2, 3)),
+        *(((2544, 3056), size) for size in ((16, 19), (15, 18), (16, 20), (7, 8))),
+        ((500, 333), (8, 5)),
+        ((20, 3), (20, 3)),
+        ((20, 2), (20, 2)),
+    ],
+)
+def test_a_map_may_have_any_number_of_pixels(shape: tuple[int, int], size: tuple[int, ...]) -> None:
+    assert len(read_item((np.ones(shape), 0, np.ones(size)), points=9).fixations) == 9
 
 
 @pytest.mark.parametrize("part", ["gaze", "mask", "lungs", "boxes", "label"])

@@ -209,11 +209,9 @@ def _fixations(given: object, shape: tuple[int, int], points: int) -> Floats:
     if given is None:
         return NO_FIXATIONS
     gaze = as_array(given, "gaze").astype(np.float64)
-    if not np.isfinite(gaze).all():
-        raise UserError("`gaze` has values that are not finite")
-    if gaze.ndim == 2 and gaze.shape[1] == 3 and gaze.shape != shape:
-        if len(gaze) and gaze[:, 2].min() < 0:
-            raise UserError("`gaze` of fixations (N, 3) must be x, y and a duration of 0 or more")
+    _check_finite(gaze, "gaze")
+    if gaze.ndim == 2 and gaze.shape[1] in (2, 3) and gaze.shape != shape:
+        _check_fixations(gaze, shape)
         return gaze
     values = plane(gaze, "gaze")
     _check_aspect(values, "gaze", shape)
@@ -222,8 +220,30 @@ def _fixations(given: object, shape: tuple[int, int], points: int) -> Floats:
     return points_of_map(values, shape, points)
 
 
+def _check_fixations(gaze: Floats, shape: tuple[int, int]) -> None:
+    """Raise UserError for gaze of two columns, and for fixations (N, 3) that are perhaps a map."""
+    rows, columns = gaze.shape
+    if columns == 2:
+        raise UserError(
+            f"`gaze` must be fixations (N, 3) of x, y and a duration in seconds, got ({rows}, 2); give a map "
+            f"of two columns as (1, {rows}, 2)"
+        )
+    if not rows:
+        return
+    if gaze[:, 2].min() < 0:
+        raise UserError("`gaze` of fixations (N, 3) must be x, y and a duration of 0 or more")
+    # The columns of a map have values of about one size; positions in pixels are far above durations in
+    # seconds, also where as many fixations as there are rows in such a map were made.
+    if gaze.min() >= 0 and _has_aspect(gaze, shape) and 10 * gaze[:, 2].max() >= gaze[:, :2].max():
+        raise UserError(
+            f"`gaze` ({rows}, 3) may be fixations or a map: give a map as (1, {rows}, 3), and fixations with "
+            "x and y in pixels of the image and durations in seconds"
+        )
+
+
 def _mask(given: object, name: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
     mask = plane(as_array(given, name), name)
+    _check_finite(mask, name)
     _check_aspect(mask, name, shape)
     return np.asarray(mask > (0.5 if np.issubdtype(mask.dtype, np.floating) else 0))
 
@@ -239,8 +259,19 @@ def _boxes(given: object, shape: tuple[int, int]) -> Floats:
     return cut
 
 
+def _check_finite(values: Array, name: str) -> None:
+    if not np.isfinite(values).all():
+        raise UserError(f"`{name}` has values that are not finite")
+
+
 def _check_aspect(values: Array, name: str, shape: tuple[int, int]) -> None:
-    """Raise UserError where a map has another aspect ratio than its image, up to rounding."""
-    (height, width), (rows, columns) = values.shape, shape
-    if abs(width * rows - height * columns) > max(ASPECT * height * columns, rows + columns):
+    """Raise UserError where a map has another aspect ratio than its image."""
+    if not _has_aspect(values, shape):
+        (height, width), (rows, columns) = values.shape, shape
         raise UserError(f"`{name}` has {height} × {width} pixels on an image of {rows} × {columns}")
+
+
+def _has_aspect(values: Array, shape: tuple[int, int]) -> bool:
+    """Whether a map has the aspect ratio of its image, up to the rounding of its sides to whole pixels."""
+    (height, width), (rows, columns) = values.shape, shape
+    return bool(abs(width * rows - height * columns) <= max(ASPECT * height * columns, rows, columns))
