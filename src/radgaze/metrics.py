@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from radgaze.evaluation.metrics import agreement
-from radgaze.evaluation.metrics.agreement import fixation_counts
 
 __all__ = ["auc_judd", "cc", "fixation_counts", "information_gain", "kl", "nss", "shuffled_auc", "sim"]
 
@@ -28,17 +28,21 @@ Floats = NDArray[np.float64]
 
 def _of_any_shape(metric: Callable[..., Floats]) -> Callable[..., float | Floats]:
     @wraps(metric)
-    def measured(*maps: ArrayLike) -> float | Floats:
-        stacks = [_stacked(each) for each in maps]
-        figures = metric(*stacks)
-        return float(figures[0]) if np.ndim(_array(maps[0])) == 2 else figures
+    def measured(*maps: ArrayLike, **named: ArrayLike) -> float | Floats:
+        arrays = [_array(each) for each in signature(metric).bind(*maps, **named).args]
+        figures = metric(*map(_stacked, arrays))
+        return float(figures[0]) if arrays[0].ndim == 2 else figures
 
     return measured
 
 
-def _stacked(maps: ArrayLike) -> Floats:
+@wraps(agreement.fixation_counts)
+def fixation_counts(points: ArrayLike, present: ArrayLike, size: tuple[int, int]) -> Floats:
+    return agreement.fixation_counts(_array(points), _array(present), size)
+
+
+def _stacked(array: Floats) -> Floats:
     """The maps as (B, H, W)."""
-    array = _array(maps)
     if array.ndim == 2:
         return array[None]
     if array.ndim == 4 and array.shape[1] == 1:
@@ -50,7 +54,7 @@ def _stacked(maps: ArrayLike) -> Floats:
 
 def _array(maps: ArrayLike) -> Floats:
     if hasattr(maps, "detach"):  # a tensor, perhaps on a GPU and with a gradient
-        maps = maps.detach().cpu()
+        maps = maps.detach().cpu().double()  # NumPy has no bfloat16
     return np.asarray(maps, dtype=np.float64)
 
 

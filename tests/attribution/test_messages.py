@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +64,11 @@ def test_of_several_outputs_the_logits_are_named() -> None:
     [
         (torch.zeros(0, 1, 8, 8), 1, "holds no images"),
         (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), 1, "floating-point"),
+        (IMAGES.numpy(), 1, r"images are a tensor \(B, C, H, W\), got ndarray"),
+        (IMAGES.tolist(), 1, r"images are a tensor \(B, C, H, W\), got list"),
+        (IMAGES[:, 0], 1, r"images are a tensor \(B, C, H, W\); these are \(2, 8, 8\)"),
+        (IMAGES[0, 0], 1, r"these are \(8, 8\)"),
+        (IMAGES[None], 1, r"these are \(1, 2, 1, 8, 8\)"),
         (IMAGES, None, "not None"),
         (IMAGES, 0.5, "not 0.5"),
         (IMAGES, True, "not True"),
@@ -74,6 +80,22 @@ def test_what_is_no_batch_or_no_target_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         attribution.create(name, Net())(images, target=target)  # type: ignore[arg-type]  # refused
+
+
+@pytest.mark.parametrize("name", ["backprop", "grad_cam", "occlusion"])
+@pytest.mark.parametrize("model", [None, Net, lambda images: images])
+def test_what_is_no_network_is_refused(name: str, model: Any) -> None:
+    with pytest.raises(ValueError, match=r"of a network, a torch\.nn\.Module, got"):
+        attribution.create(name, model)
+
+
+def test_what_is_no_network_is_refused_where_it_is_captured() -> None:
+    generator = attribution.create("backprop", Net())
+    with (
+        pytest.raises(ValueError, match=r"of a network, .* got function"),
+        generator.capture(lambda images: images),  # type: ignore[arg-type]  # refused
+    ):
+        pass
 
 
 def test_images_given_by_keyword_are_told_how_to_be_given() -> None:

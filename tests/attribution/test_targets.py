@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -53,7 +54,7 @@ class Giving(nn.Module):
         return self.output(self.network(images))
 
 
-def maps(target: Target, labels: Tensor | None = None, output: str = "tensor") -> Tensor:
+def maps(target: Target, labels: Any = None, output: str = "tensor") -> Tensor:
     model = Giving(randomised(Small(nn.SiLU)), OUTPUTS[output]).eval()
     return attribution.create("backprop", model, normalise="none")(images_for(model, 4), target, labels)
 
@@ -113,6 +114,13 @@ def test_true_class_is_the_labels() -> None:
     labels = torch.tensor([1, 0, 2, 2])
     assert torch.equal(target_index(LOGITS, "true", labels), labels)
     torch.testing.assert_close(maps("true", labels), by_hand(one_hot(labels)))
+
+
+@pytest.mark.parametrize("convert", [list, np.array, torch.Tensor])
+@pytest.mark.parametrize("labels", [[1, 0, 2, 2], [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]])
+def test_labels_may_be_a_list_or_an_array(labels: list[Any], convert: Callable[[list[Any]], Any]) -> None:
+    assert target_index(LOGITS, "true", convert(labels)).tolist() == [1, 0, 2, 2]
+    torch.testing.assert_close(maps("true", convert(labels)), by_hand(one_hot([1, 0, 2, 2])))
 
 
 @pytest.mark.parametrize("dtype", [torch.long, torch.float32, torch.bool])
@@ -199,6 +207,11 @@ def test_several_targets_are_read_out_of_one_pass() -> None:
         ("true", None, "target 'true' needs the cases' labels"),
         ("true", torch.tensor([0, 1]), r"\(2,\), but the batch holds 4 cases"),
         ("true", torch.tensor([0, 1, 2, 3]), "targets are between 0 and 2"),
+        ("true", torch.tensor([0, 1, 1.7, 2]), r"labels \(B,\) are class indices, not 1.7"),
+        ("true", torch.tensor([0, math.nan, 1, 2]), r"labels \(B,\) are class indices, not nan"),
+        ("true", ["a", "b", "a", "b"], "labels are class indices .* got list"),
+        ("true", 1, "labels are class indices .* got int"),
+        ("true", [0, 1], r"\(2,\), but the batch holds 4 cases"),
         ("true", torch.zeros(4, 2), r"labels are \(B,\) or, like the logits, \(4, 3\); these are \(4, 2\)"),
         (lambda output: output, None, r"one score for each case, \(B,\); this one gave \(4, 3\)"),
         (lambda output: output.sum(), None, r"one score for each case, \(B,\); this one gave \(\)"),
@@ -207,7 +220,7 @@ def test_several_targets_are_read_out_of_one_pass() -> None:
     ],
 )
 def test_target_that_makes_no_sense_is_an_error_that_says_why(
-    target: Target, labels: Tensor | None, match: str
+    target: Target, labels: Any, match: str
 ) -> None:
     with pytest.raises(ValueError, match=match):
         maps(target, labels)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +14,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from radgaze.gaze import (
+    box_maps,
     frames_of_seconds,
     mirrors_for,
+    normalised,
     one_frame_per_fixation,
     static_maps,
     temporal_maps,
@@ -167,6 +172,20 @@ def test_normalisations_do_what_they_are_called() -> None:
     assert float(static_maps(points, weights, (20, 20), 2.0, normalise="sum").sum()) == pytest.approx(1)
     left = static_maps(points, weights, (20, 20), 2.0, normalise="none")
     assert float(left.sum()) == pytest.approx(float(weights.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("word", ["mean", "min-max", None])
+def test_an_unknown_normalisation_is_refused(word: Any) -> None:
+    places, weights, frame = torch.ones(1, 2, 2), torch.ones(1, 2), torch.zeros(1, 2)
+    draws: list[Callable[[], Tensor]] = [
+        lambda: normalised(torch.ones(1, 1, 8, 8), word),
+        lambda: static_maps(places, weights, (8, 8), 1.0, normalise=word),
+        lambda: temporal_maps(places, weights, frame, 1, (8, 8), 1.0, normalise=word),
+        lambda: box_maps(torch.ones(1, 1, 4), (8, 8), 1.0, normalise=word),
+    ]
+    for draw in draws:
+        with pytest.raises(ValueError, match=f"one of max, minmax, sum, none, got {word!r}"):
+            draw()
 
 
 def test_autocast_changes_nothing() -> None:

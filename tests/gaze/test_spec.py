@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -59,6 +62,15 @@ def test_drawing_is_the_static_map_normalised_as_asked() -> None:
     torch.testing.assert_close(
         drawn, static_maps(points[None], weights[None], (224, 224), sigma[None], normalise="sum")
     )
+
+
+@pytest.mark.parametrize("setting", ["weight", "unit", "normalise", "boxes", "per", "control"])
+@pytest.mark.parametrize("word", ["Share", "durations", "", None])
+def test_an_unknown_word_is_refused_with_those_that_there_are(setting: str, word: Any) -> None:
+    with pytest.raises(UserError, match=f"gaze maps: {setting} must be one of .*, got {word!r}"):
+        GazeMaps(**{setting: word})
+    with pytest.raises(UserError, match="unit must be one of pixels, degrees, share, got 'Share'"):
+        replace(GazeMaps(), unit="Share")  # type: ignore[arg-type]  # refused
 
 
 def test_impossible_sigmas_are_refused_with_a_word_on_why() -> None:

@@ -133,6 +133,24 @@ def test_correlation_with_a_constant_map_is_none() -> None:
         torch.testing.assert_close(one_minus_cc(p, target), torch.ones(3, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("level", [0.1, 0.3, 0.7, 0.9])
+@pytest.mark.parametrize("noise", [0.0, 3e-8])
+def test_correlation_of_two_constant_maps_is_none_whatever_their_rounding(level: float, noise: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    p, q = (torch.full((2, 1, 224, 224), each) for each in (level, 0.9))
+    p = (p * (1 + noise * torch.randn(p.shape, generator=draw))).requires_grad_()
+    for one, other in ((p, q), (q, p), (p, p)):
+        torch.testing.assert_close(one_minus_cc(one, other), torch.ones(2))
+
+
+def test_a_constant_map_still_learns_from_its_target_by_correlation() -> None:
+    _, q = pair(dtype=torch.float32)
+    p = torch.full_like(q, 0.3).requires_grad_()
+    (gradient,) = torch.autograd.grad(one_minus_cc(p, q).sum(), p)
+    nearer = torch.full_like(q, 0.3) - gradient / gradient.abs().max() * 0.1
+    assert (one_minus_cc(nearer, q) < 0.01).all()
+
+
 @pytest.mark.parametrize("name", ["mse", "kl", "dice"])
 def test_two_empty_maps_agree(name: str) -> None:
     nothing = torch.zeros(2, 1, 6, 6)

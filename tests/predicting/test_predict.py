@@ -259,7 +259,7 @@ def test_whether_classes_exclude_each_other_is_told_by_the_labels(run: Run, tmp_
         (np.zeros((0, 9)), "must not be empty"),
         (np.full((9, 9), 255.0), "from 0 .black. to 1 .white., got values from 255 to 255"),
         (np.full((9, 9), np.nan), "must be finite"),
-        (np.full((9, 9), "a"), "must be numbers"),
+        (np.full((9, 9), "a"), "must be an array of numbers"),
         ("nowhere.dcm", "no such file or folder, and no case"),
     ],
 )

@@ -24,6 +24,7 @@ from radgaze.store.pixels import fit
 CLASSES = ("normal", "mass", "fracture")
 DRAW = np.random.default_rng(0)
 IMAGE = DRAW.random((24, 32))
+SQUARE = DRAW.random((96, 96))
 
 
 def item(**parts: object) -> Item:
@@ -35,14 +36,17 @@ def item(**parts: object) -> Item:
     [
         (DRAW.integers(0, 256, (5, 7), dtype=np.uint8), 8),
         (DRAW.integers(0, 65536, (5, 7), dtype=np.uint16), 16),
+        (DRAW.integers(0, 65536, (5, 7), dtype=np.uint16).astype(">u2"), 16),
         (DRAW.random((1, 5, 7)).astype(np.float32), 8),
         (torch.rand(1, 5, 7, requires_grad=True), 8),
         (torch.rand(5, 7, dtype=torch.float64), 8),
+        (torch.rand(5, 7).bfloat16(), 8),
+        (np.full((5, 7), 1.00005), 8),
     ],
 )
 def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
     read = read_item((image, 0), points=1)
-    values = np.asarray(image.detach() if isinstance(image, torch.Tensor) else image).reshape(5, 7)
+    values = np.asarray(image.detach().double() if isinstance(image, torch.Tensor) else image).reshape(5, 7)
     scale = np.iinfo(values.dtype).max if np.issubdtype(values.dtype, np.integer) else 1
     assert read.pixels.dtype.itemsize * 8 == bits
     assert_allclose(read.pixels / (2.0**bits - 1), values / scale, atol=0.51 / 255 if scale == 1 else 1e-5)
@@ -55,8 +59,8 @@ def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
         ((IMAGE,), "must be .image, label"),
         ({"image": IMAGE}, "has no `label`"),
         ({"image": IMAGE, "label": 0, "gase": IMAGE}, "has the key 'gase'"),
-        ((IMAGE * 255, 0), "must be in .0, 1., got values from"),
-        ((IMAGE * np.nan, 0), "must be in .0, 1."),
+        ((IMAGE * 255, 0), "from 0 .black. to 1 .white., got values from"),
+        ((IMAGE * np.nan, 0), "must be finite"),
         ((np.zeros((3, 24, 32)), 0), "`image` must be .H, W."),
         ((np.zeros((24, 32), dtype=np.int64), 0), "must be uint8, uint16, or floating"),
         ((["a"], 0), "array of numbers"),
@@ -64,9 +68,19 @@ def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
         ((IMAGE, 0, -IMAGE), "must be a map of 0 or more"),
         ((IMAGE, 0, np.full((24, 32), np.inf)), "not finite"),
         ((IMAGE, 0, np.array([[1, 2, -3]])), "a duration of 0 or more"),
+        ((SQUARE, 0, [[3, 4], [50, 60], [200, 30]]), r"fixations \(N, 3\) of x, y and a duration in seconds"),
+        ((SQUARE, 0, np.zeros((0, 2))), r"fixations \(N, 3\)"),
+        ((SQUARE, 0, np.ones((2, 2))), r"a map of two columns as \(1, 2, 2\)"),
+        ((SQUARE, 0, np.eye(3)), r"fixations or a map: give a map as \(1, 3, 3\)"),
+        ((SQUARE, 0, np.zeros((3, 3))), "fixations or a map"),
+        ((SQUARE, 0, [[0, 0, 1], [0, 4, 0], [0, 0, 0]]), "fixations or a map"),
+        ((np.ones((512, 300)), 0, DRAW.random((5, 3))), r"give a map as \(1, 5, 3\)"),
+        ((np.ones((512, 640)), 0, np.ones((8, 8))), "8 × 8 pixels on an image of 512 × 640"),
         ({"image": IMAGE, "label": 0, "boxes": [[3, 3, 3, 9]]}, "must be .N, 4. of x1, y1"),
         ({"image": IMAGE, "label": 0, "boxes": [[3, 3, 3]]}, "must be .N, 4."),
         ({"image": IMAGE, "label": 0, "mask": np.ones((9, 9))}, "9 × 9 pixels"),
+        ({"image": IMAGE, "label": 0, "mask": IMAGE * np.nan}, "`mask` has values that are not finite"),
+        ({"image": IMAGE, "label": 0, "lungs": IMAGE * np.inf}, "`lungs` has values that are not finite"),
         ({"image": IMAGE, "label": 0, "patient": float("nan")}, "`patient` is a missing value, nan"),
         ({"image": IMAGE, "label": 0, "patient": np.float32("nan")}, "`patient` is a missing value"),
         ({"image": IMAGE, "label": 0, "patient": torch.tensor(float("nan"))}, "`patient` is a missing value"),
@@ -77,6 +91,44 @@ def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
 def test_an_item_that_is_not_as_documented_is_refused(given: object, message: str) -> None:
     with pytest.raises(rg.UserError, match=message):
         read_item(given, points=8)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("shape", [(96, 96), (96, 288), (32, 96), (160, 96)])
+def test_few_fixations_are_fixations_on_an_image_of_any_aspect(rows: int, shape: tuple[int, int]) -> None:
+    x, y = DRAW.uniform(20, shape[1], rows), DRAW.uniform(0, shape[0], rows)
+    gaze = np.stack([x, y, DRAW.uniform(0.05, 1.5, rows)], 1)
+    assert_allclose(read_item((np.ones(shape), 0, gaze), points=9).fixations, gaze)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        *(((96, 96), (side, side)) for side in (1, 4, 5, 8, 200)),
+        *(((96, 96), (1, side, side)) for side in (2, 3)),
+        *(((2544, 3056), size) for size in ((16, 19), (15, 18), (16, 20), (7, 8))),
+        ((500, 333), (8, 5)),
+        ((20, 3), (20, 3)),
+        ((20, 2), (20, 2)),
+    ],
+)
+def test_a_map_may_have_any_number_of_pixels(shape: tuple[int, int], size: tuple[int, ...]) -> None:
+    assert len(read_item((np.ones(shape), 0, np.ones(size)), points=9).fixations) == 9
+
+
+@pytest.mark.parametrize("part", ["gaze", "mask", "lungs", "boxes", "label"])
+def test_a_part_of_an_item_may_be_a_tensor_of_bfloat16(part: str) -> None:
+    given = torch.tensor([[1.0, 2, 5, 9]]) if part == "boxes" else torch.ones(24, 32)
+    given = torch.tensor(1.0) if part == "label" else given
+    read = item(**{part: given.bfloat16()})
+    assert (len(read.fixations), len(read.masks), len(read.boxes)) == {
+        "gaze": (64, 0, 0),
+        "mask": (0, 1, 0),
+        "lungs": (0, 1, 0),
+        "boxes": (0, 0, 1),
+        "label": (0, 0, 0),
+    }[part]
+    assert labels_of([read.label], CLASSES, None)[0] == [{"mass" if part == "label" else "normal"}]
 
 
 @pytest.mark.parametrize("shape", [(24, 32, 3), (24, 32, 4), (3, 24, 32), (4, 24, 32)])
@@ -236,6 +288,8 @@ def test_a_store_holds_what_the_items_have(tmp_path: Path) -> None:
         torch.from_numpy(IMAGE / 3 + 0.2).float(),
         (IMAGE * 127).astype(np.uint8),
         (IMAGE * 3000).astype(np.uint16),
+        torch.from_numpy(IMAGE).bfloat16(),
+        IMAGE / IMAGE.max() * 1.00005,
     ],
 )
 def test_a_store_has_the_greys_that_prediction_reads(image: Any) -> None:
@@ -244,6 +298,14 @@ def test_a_store_has_the_greys_that_prediction_reads(image: Any) -> None:
     assert_allclose(store.image(0).astype(int), read.astype(int), atol=1)
     if image.shape == (32, 32):
         assert (store.image(0) == 128).all()
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64, np.uint32, bool, complex])
+def test_prediction_refuses_the_types_that_a_data_set_refuses(kind: type) -> None:
+    image: Any = (IMAGE * 100).astype(kind)
+    for read in (lambda: read_item((image, 0), points=1), lambda: greys(next(planes(image)), "window")):
+        with pytest.raises(rg.UserError, match=f"must be uint8, uint16, or floating .*, got {image.dtype}"):
+            read()
 
 
 def test_without_a_split_patients_are_divided_and_without_patients_each_item_is_one(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from radgaze.attribution import rules
 from radgaze.attribution.engine import turns
 from radgaze.attribution.engine.capture import Capture, full
-from radgaze.attribution.engine.checks import check_images, refuse_compiled
+from radgaze.attribution.engine.checks import check_images, check_model
 from radgaze.attribution.engine.feature_maps import CHANNELS, Arrange, Channels, layer_name
 from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.interception import Interception
@@ -24,7 +24,7 @@ from radgaze.attribution.engine.swaps import Swaps
 from radgaze.attribution.engine.tokens import check_named
 from radgaze.attribution.engine.watch import Watch
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
-from radgaze.attribution.targets import Target, logits_of, target_index
+from radgaze.attribution.targets import Target, as_labels, logits_of, target_index
 from radgaze.attribution.tracing import is_traced
 
 RuleFor = Literal["all", "relu"]
@@ -80,8 +80,8 @@ class Generator:
             they differ or fail, a warning says so, and the uncompiled ones are used.
 
     Raises:
-        ValueError: An option has an unknown value, the model has no such layer, or the whole model was
-            compiled by `torch.compile`.
+        ValueError: An option has an unknown value, the model is no module or has no such layer, or the whole
+            model was compiled by `torch.compile`.
     """
 
     model: nn.Module = field(repr=False)
@@ -117,7 +117,7 @@ class Generator:
             check_option(option, getattr(self, option), allowed)
         check_named(self.tokens)
         for model in (self.model, bare(self.model)):
-            refuse_compiled(model)
+            check_model(model)
         self.layer = layer_name(bare(self.model), self.layer)
         if self.layer is None and (self.channels != "auto" or self.reshape is not None):
             raise ValueError("channels and reshape are of a layer: name it, layer=…")
@@ -191,6 +191,7 @@ class Generator:
     ) -> list[Tensor]:
         """Make detached heatmaps (B, 1, H, W) of generators that `look` at the same forward passes."""
         check_images(images)
+        labels = None if labels is None else as_labels(labels)
         if isinstance(target, Tensor) and target.dim() == 0:
             target = target.expand(len(images))
         given = [
@@ -284,12 +285,12 @@ class Generator:
             with respect to every parameter that the score depends on; it may be called several times.
 
         Raises:
-            ValueError: The whole model was compiled by `torch.compile`.
+            ValueError: The model is no module, or was compiled as a whole by `torch.compile`.
             RuntimeError: `read` was called before the model ran, the score does not depend on the images, or
                 the model has no activation to which the rule applies.
         """
         called = self.model if model is None else model
-        refuse_compiled(called)
+        check_model(called)
         with self._watched(bare(called), create_graph) as watch:
 
             def read(output: object, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:

@@ -156,7 +156,8 @@ def create(name: str, model: nn.Module, **given: object) -> Generator:
         The generator; called on images it returns maps (B, 1, H, W).
 
     Raises:
-        ValueError: There is no such generator, or it has no such option, or an option has an unknown value.
+        ValueError: There is no such generator, it has no such option, an option has an unknown value, or the
+            model is no module.
     """
     if name not in REGISTRY:
         raise ValueError(f"there is no generator {name!r}; there are {', '.join(names())}")

@@ -127,7 +127,7 @@ def target_index(
 
     Raises:
         ValueError: The target is an unknown word, a class that does not exist, or a tensor of another length
-            than the batch.
+            than the batch; or the labels are no numbers, or (B,) and no whole ones.
     """
     batch, classes = logits.shape
     if not _is_index(target):
@@ -154,6 +154,22 @@ def target_index(
     if batch and (int(index.min()) < 0 or int(index.max()) >= classes):
         raise ValueError(f"targets are between 0 and {classes - 1}, for there are {classes} classes")
     return index
+
+
+def as_labels(labels: object) -> Tensor:
+    """Convert labels, a tensor, an array or a list of numbers, to a tensor.
+
+    Raises:
+        ValueError: They are no numbers, or a single one.
+    """
+    refused = f"labels are class indices (B,), or (B, C) of 0 and 1, got {type(labels).__name__}"
+    try:
+        tensor = torch.as_tensor(labels)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(refused) from error
+    if not tensor.dim():
+        raise ValueError(refused)
+    return tensor
 
 
 def runner_up(logits: Tensor, labels: Tensor, true: Tensor) -> Tensor:
@@ -184,8 +200,12 @@ def _shown(target: object) -> str:
 
 
 def _true(logits: Tensor, labels: Tensor, drawn: Tensor | None) -> Tensor:
-    labels = labels.to(logits.device)
+    labels = as_labels(labels).to(logits.device)
     if labels.dim() == 1:
+        if labels.is_floating_point() and not is_traced():
+            broken = labels[labels != labels.long()]
+            if len(broken):
+                raise ValueError(f"labels (B,) are class indices, not {float(broken[0]):.4g}")
         return target_index(logits, labels.long())
     if labels.shape != logits.shape:
         raise ValueError(

@@ -37,7 +37,7 @@ def box_maps(
         Maps (B, 1, H, W), float32 (float64 for float64 boxes); zeros for a case without a box on the map.
 
     Raises:
-        ValueError: `boxes` has another shape.
+        ValueError: `boxes` has another shape, or `normalise` is unknown.
     """
     if boxes.ndim != 3 or boxes.shape[-1] != 4:
         raise ValueError(f"boxes must be (B, N, 4), got {tuple(boxes.shape)}")

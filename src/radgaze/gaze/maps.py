@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ def static_maps(
         the map.
 
     Raises:
-        ValueError: `points` or `weights` has another shape.
+        ValueError: `points` or `weights` has another shape, or `normalise` is unknown.
     """
     with torch.autocast(points.device.type, enabled=False):
         weights, gy, gx = _factors(points, weights, size, sigma, mirrors)
@@ -81,7 +81,7 @@ def temporal_maps(
         Maps (B, T, H, W); zeros for a frame without a fixation on the map.
 
     Raises:
-        ValueError: `points`, `weights` or `frame` has another shape.
+        ValueError: `points`, `weights` or `frame` has another shape, or `normalise` is unknown.
     """
     if frame.shape != weights.shape:
         raise ValueError(
@@ -177,7 +177,13 @@ def frames_of_seconds(onset: Tensor, duration: Tensor, seconds: float) -> Tensor
 
 def normalised(maps: Tensor, how: Normalise) -> Tensor:
     """Scale each map (..., H, W) ≥ 0, see `static_maps`; a map of zeros and, with "minmax", any flat map
-    becomes zeros."""
+    becomes zeros.
+
+    Raises:
+        ValueError: `how` is unknown.
+    """
+    if how not in get_args(Normalise):
+        raise ValueError(f"a map is normalised by one of {', '.join(get_args(Normalise))}, got {how!r}")
     if how == "none":
         return maps
     if how == "minmax":

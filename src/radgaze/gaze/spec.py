@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class GazeMaps:
         control: What stands in for the gaze on a case, "none" for nothing; see `radgaze.store.controls`.
 
     Raises:
-        UserError: A value is out of range, or settings contradict each other.
+        UserError: A value is out of range or an unknown word, or settings contradict each other.
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
@@ -70,6 +70,9 @@ class GazeMaps:
     control: Control = "none"
 
     def __post_init__(self) -> None:
+        for name, words in _WORDS.items():
+            if (word := getattr(self, name)) not in words:
+                raise UserError(f"gaze maps: {name} must be one of {', '.join(words)}, got {word!r}")
         if not self.sigma > 0:
             raise UserError(f"gaze maps: sigma must be greater than 0, got {self.sigma}")
         if self.pixels_per_degree is not None and not self.pixels_per_degree > 0:
@@ -220,6 +223,12 @@ class GazeMaps:
         if self.weight == "reference":
             return viridis_grey(normalised(stand_ins.unsqueeze(1), "minmax"))
         return normalised(stand_ins.unsqueeze(1), self.normalise)
+
+
+_WORDS: dict[str, tuple[str, ...]] = {
+    name: get_args(hint) for name, hint in get_type_hints(GazeMaps).items() if get_origin(hint) is Literal
+}
+"""The words that each setting may be."""
 
 
 def _views(views: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -49,8 +49,7 @@ def kl(p: Tensor, q: Tensor) -> Tensor:
 @register
 def one_minus_cc(p: Tensor, q: Tensor) -> Tensor:
     """1 − Pearson's correlation over pixels, in [0, 2]; 1 where either map is constant."""
-    a, b = p.flatten(1), q.flatten(1)
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    a, b = _centred(p), _centred(q)
     return 1 - (a * b).sum(1) / ((a.square().sum(1) + _TINY**2) * (b.square().sum(1) + _TINY**2)).sqrt()
 
 
@@ -59,6 +58,16 @@ def dice(p: Tensor, q: Tensor) -> Tensor:
     """Soft Dice, 1 − 2·Σpq / (Σp² + Σq²); 0 where both maps are empty."""
     a, b = p.flatten(1), q.flatten(1)
     return 1 - (2 * (a * b).sum(1) + _TINY) / (a.square().sum(1) + b.square().sum(1) + _TINY)
+
+
+def _centred(m: Tensor) -> Tensor:
+    """m − mean m over pixels, (B, H·W). Zeros for a constant map, whose rounding errors would correlate, with
+    the gradient of any other map, so that it does not stay constant."""
+    flat = m.flatten(1)
+    centred = flat - flat.mean(1, keepdim=True)
+    low, high = torch.aminmax(flat.detach(), dim=1, keepdim=True)
+    constant = high - low <= _TINY * torch.maximum(high.abs(), low.abs())
+    return centred - torch.where(constant, centred, 0).detach()
 
 
 def _share(m: Tensor) -> Tensor:

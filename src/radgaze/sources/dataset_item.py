@@ -27,6 +27,9 @@ ASPECT = 0.01
 MISSING = re.compile(r"nan|tensor\(nan.*\)|<NA>|NaT")
 """Missing values of NumPy, PyTorch and pandas, as text."""
 
+ROUNDING = 1e-4
+"""Distance from the range of greys that may come from rounding."""
+
 NO_FIXATIONS: Floats = np.zeros((0, 3))
 
 
@@ -114,15 +117,31 @@ def image_of(given: object) -> Array:
     Raises:
         UserError: It has another shape, type or range.
     """
-    image = plane(as_array(given, "image"), "image")
+    image = checked(plane(as_array(given, "image"), "image"), "image")
+    return image if image.dtype in (np.uint8, np.uint16) else np.rint(image * 255).astype(np.uint8)
+
+
+def checked(image: Array, name: str) -> Array:
+    """Return the values of an image (H, W): uint8, uint16, or greys in [0, 1] of 64-bit floating point.
+
+    Other whole numbers are refused, as those of 8 bits are often held in them: they would be stretched.
+
+    Raises:
+        UserError: It has another type or range.
+    """
     if image.dtype in (np.uint8, np.uint16):
         return image
     if not np.issubdtype(image.dtype, np.floating):
-        raise UserError(f"`image` must be uint8, uint16, or floating point in [0, 1], got {image.dtype}")
+        raise UserError(f"`{name}` must be uint8, uint16, or floating point in [0, 1], got {image.dtype}")
+    if not np.isfinite(image).all():
+        raise UserError(f"`{name}` must be finite, got NaN or infinite values")
     low, high = float(image.min()), float(image.max())
-    if not (low >= 0 and high <= 1):  # also where a value is not a number
-        raise UserError(f"`image` of floating point must be in [0, 1], got values from {low:g} to {high:g}")
-    return np.rint(image.astype(np.float64) * 255).astype(np.uint8)
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise UserError(
+            f"`{name}` of floats must be greys from 0 (black) to 1 (white), got values from "
+            f"{low:.4g} to {high:.4g}"
+        )
+    return np.clip(image.astype(np.float64), 0, 1)
 
 
 def as_array(given: object, name: str) -> Array:
@@ -133,13 +152,15 @@ def as_array(given: object, name: str) -> Array:
     """
     for method in ("detach", "cpu"):
         given = getattr(given, method)() if hasattr(given, method) else given
+    if str(getattr(given, "dtype", "")) == "torch.bfloat16":  # NumPy has no such type
+        given = given.float()  # type: ignore[attr-defined]  # a tensor
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:
         raise UserError(f"`{name}` is no array: {error}") from error
     if array.dtype == object or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
         raise UserError(f"`{name}` must be an array of numbers, got {type(given).__name__}")
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def plane(array: Array, name: str) -> Array:
@@ -188,11 +209,9 @@ def _fixations(given: object, shape: tuple[int, int], points: int) -> Floats:
     if given is None:
         return NO_FIXATIONS
     gaze = as_array(given, "gaze").astype(np.float64)
-    if not np.isfinite(gaze).all():
-        raise UserError("`gaze` has values that are not finite")
-    if gaze.ndim == 2 and gaze.shape[1] == 3 and gaze.shape != shape:
-        if len(gaze) and gaze[:, 2].min() < 0:
-            raise UserError("`gaze` of fixations (N, 3) must be x, y and a duration of 0 or more")
+    _check_finite(gaze, "gaze")
+    if gaze.ndim == 2 and gaze.shape[1] in (2, 3) and gaze.shape != shape:
+        _check_fixations(gaze, shape)
         return gaze
     values = plane(gaze, "gaze")
     _check_aspect(values, "gaze", shape)
@@ -201,8 +220,30 @@ def _fixations(given: object, shape: tuple[int, int], points: int) -> Floats:
     return points_of_map(values, shape, points)
 
 
+def _check_fixations(gaze: Floats, shape: tuple[int, int]) -> None:
+    """Raise UserError for gaze of two columns, and for fixations (N, 3) that are perhaps a map."""
+    rows, columns = gaze.shape
+    if columns == 2:
+        raise UserError(
+            f"`gaze` must be fixations (N, 3) of x, y and a duration in seconds, got ({rows}, 2); give a map "
+            f"of two columns as (1, {rows}, 2)"
+        )
+    if not rows:
+        return
+    if gaze[:, 2].min() < 0:
+        raise UserError("`gaze` of fixations (N, 3) must be x, y and a duration of 0 or more")
+    # The columns of a map have values of about one size; positions in pixels are far above durations in
+    # seconds, also where as many fixations as there are rows in such a map were made.
+    if gaze.min() >= 0 and _has_aspect(gaze, shape) and 10 * gaze[:, 2].max() >= gaze[:, :2].max():
+        raise UserError(
+            f"`gaze` ({rows}, 3) may be fixations or a map: give a map as (1, {rows}, 3), and fixations with "
+            "x and y in pixels of the image and durations in seconds"
+        )
+
+
 def _mask(given: object, name: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
     mask = plane(as_array(given, name), name)
+    _check_finite(mask, name)
     _check_aspect(mask, name, shape)
     return np.asarray(mask > (0.5 if np.issubdtype(mask.dtype, np.floating) else 0))
 
@@ -218,8 +259,19 @@ def _boxes(given: object, shape: tuple[int, int]) -> Floats:
     return cut
 
 
+def _check_finite(values: Array, name: str) -> None:
+    if not np.isfinite(values).all():
+        raise UserError(f"`{name}` has values that are not finite")
+
+
 def _check_aspect(values: Array, name: str, shape: tuple[int, int]) -> None:
-    """Raise UserError where a map has another aspect ratio than its image, up to rounding."""
-    (height, width), (rows, columns) = values.shape, shape
-    if abs(width * rows - height * columns) > max(ASPECT * height * columns, rows + columns):
+    """Raise UserError where a map has another aspect ratio than its image."""
+    if not _has_aspect(values, shape):
+        (height, width), (rows, columns) = values.shape, shape
         raise UserError(f"`{name}` has {height} × {width} pixels on an image of {rows} × {columns}")
+
+
+def _has_aspect(values: Array, shape: tuple[int, int]) -> bool:
+    """Whether a map has the aspect ratio of its image, up to the rounding of its sides to whole pixels."""
+    (height, width), (rows, columns) = values.shape, shape
+    return bool(abs(width * rows - height * columns) <= max(ASPECT * height * columns, rows, columns))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -149,6 +150,30 @@ def test_a_map_with_nan_spoils_its_own_figures_only(example: dict[str, np.ndarra
     P[1, 2, 3] = np.nan
     for name, figures in measure_agreement(P, example["Q"], example["F"], example["others"]).items():
         assert np.isnan(figures).tolist() == [False, True, False], name
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("metric", "parts"),
+    [
+        *((metric, "PF") for metric in (nss, auc_judd)),
+        *((metric, "PQ") for metric in (cc, kl, sim)),
+        (shuffled_auc, ("P", "F", "others")),
+        (shuffled_cc, ("P", "Q", "others")),
+        (information_gain, ("P", "F", "Q")),
+    ],
+)
+def test_a_pixel_that_is_no_number_in_any_map_leaves_no_figure(
+    metric: Callable[..., np.ndarray],
+    parts: tuple[str, ...] | str,
+    value: float,
+    example: dict[str, np.ndarray],
+) -> None:
+    for spoilt in range(len(parts)):
+        maps = [example[part].copy() for part in parts]
+        maps[spoilt][1, 2, 3] = value
+        with np.errstate(invalid="ignore"):
+            assert np.isnan(metric(*maps)).tolist() == [False, True, False], parts[spoilt]
 
 
 def test_maps_that_miss_the_gaze_pay_in_kl_up_to_epsilon() -> None:

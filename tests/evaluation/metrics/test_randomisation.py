@@ -203,6 +203,11 @@ def test_rank_correlation_is_scipys_with_ties() -> None:
     assert found[3].item() == pytest.approx(1)
 
 
+def test_rank_correlation_of_bfloat16_is_that_of_its_values() -> None:
+    a, b = torch.rand(2, 3, 1, 6, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert torch.equal(rank_correlation(a, b), rank_correlation(a.double(), b.double()))
+
+
 def test_rank_correlation_of_a_constant_map_is_undefined() -> None:
     a = torch.rand(2, 1, 5, 5)
     b = torch.stack([torch.full((1, 5, 5), 0.7), torch.rand(1, 5, 5)])

@@ -7,12 +7,16 @@ from torch import Tensor, nn
 from radgaze.attribution.engine.graph import name_of, walk
 
 
-def refuse_compiled(model: nn.Module) -> None:
-    """Refuse a model that `torch.compile` made as a whole; its compiled parts run uncompiled, see `eagerly`.
+def check_model(model: object) -> None:
+    """Refuse what is no network, and one that `torch.compile` made as a whole.
+
+    The compiled parts of a network run uncompiled, see `eagerly`.
 
     Raises:
-        ValueError: The whole model is compiled.
+        ValueError: The model is no module, or is compiled as a whole.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"heatmaps are made of a network, a torch.nn.Module, got {type(model).__name__}")
     if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:
         raise ValueError("no rule reaches what torch.compile has made of the model: give the model itself")
 
@@ -21,12 +25,16 @@ _WITHOUT_DERIVATIVE = ("WarnNotImplemented", "NotImplemented")
 """Nodes of operations without a derivative in autograd."""
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse an empty batch and integer images.
+def check_images(images: object) -> None:
+    """Refuse what is no batch of images, an empty batch and integer images.
 
     Raises:
-        ValueError: The batch is empty, or not of floating point.
+        ValueError: The images are no tensor (B, C, H, W), the batch is empty, or not of floating point.
     """
+    if not isinstance(images, Tensor):
+        raise ValueError(f"images are a tensor (B, C, H, W), got {type(images).__name__}")
+    if images.dim() != 4:
+        raise ValueError(f"images are a tensor (B, C, H, W); these are {tuple(images.shape)}")
     if images.shape[0] == 0:  # `len` would fix it in a trace
         raise ValueError("the batch holds no images")
     if not images.is_floating_point():

@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from radgaze.attribution.engine import turns
 from radgaze.attribution.engine.activations import Arguments, Keywords
-from radgaze.attribution.engine.checks import check_images, refuse_compiled
+from radgaze.attribution.engine.checks import check_images, check_model
 from radgaze.attribution.engine.feature_maps import Arrange, Channels
 from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.interception import Interception
@@ -66,7 +66,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         refuse_hidden_statistics(self.model)
-        refuse_compiled(self.model)
+        check_model(self.model)
         try:
             self._begin()
         except BaseException:  # also an interrupt, or an unknown layer: nothing stays behind

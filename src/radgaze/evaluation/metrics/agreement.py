@@ -6,9 +6,9 @@ number of fixations on each pixel (`fixation_counts`).
 
 A constant P carries no information: it counts as the uniform map, whatever its value, and scores as chance
 (NSS 0, CC 0, AUCs ½, KL and SIM of the uniform distribution), so that a run cannot gain by leaving out empty
-maps. Metrics are NaN where the reference is undefined (no fixation, Q zero or for CC constant), and where P
-contains NaN or infinity. They raise a `ValueError` for arrays of other or different shapes, and where a map
-that must not be negative is.
+maps. Metrics are NaN where the reference is undefined (no fixation, Q zero or for CC constant), and where a
+map contains NaN or infinity. They raise a `ValueError` for arrays of other or different shapes, and where a
+map that must not be negative is.
 
 All metrics of fixations but AUC-Judd count how often a pixel was fixated. NSS, CC and AUC do not depend on
 the scale and offset of P, and AUC depends only on the order of its pixels. KL penalises mass that P lacks at
@@ -41,14 +41,14 @@ def nss(P: ArrayLike, F: ArrayLike) -> Floats:
     Unbounded, higher is better, 0 is chance.
     """
     P, F = _maps(P, F)
-    return _guarded(_over(F * _standardised(P), F), P)
+    return _guarded(_over(F * _standardised(P), F), P, F)
 
 
 def cc(P: ArrayLike, Q: ArrayLike) -> Floats:
     """Compute Pearson's correlation of P and Q over pixels. In [−1, 1], higher is better, 0 is chance."""
     P, Q = _maps(P, Q)
     correlation = (_standardised(P) * _standardised(Q)).mean((1, 2))
-    return np.where(_constant(Q), np.nan, _guarded(correlation, P))
+    return np.where(_constant(Q), np.nan, _guarded(correlation, P, Q))
 
 
 def kl(P: ArrayLike, Q: ArrayLike) -> Floats:
@@ -59,13 +59,13 @@ def kl(P: ArrayLike, Q: ArrayLike) -> Floats:
     """
     P, Q = _maps(P, Q)
     p, q = _distribution(P), _distribution(Q, empty=np.nan)
-    return _guarded((q * np.log(EPSILON + q / (EPSILON + p))).sum((1, 2)), P)
+    return _guarded((q * np.log(EPSILON + q / (EPSILON + p))).sum((1, 2)), P, Q)
 
 
 def sim(P: ArrayLike, Q: ArrayLike) -> Floats:
     """Compute the similarity Σ min(P, Q), both summing to 1. In [0, 1], higher is better, 1 is equal."""
     P, Q = _maps(P, Q)
-    return _guarded(np.minimum(_distribution(P), _distribution(Q, empty=np.nan)).sum((1, 2)), P)
+    return _guarded(np.minimum(_distribution(P), _distribution(Q, empty=np.nan)).sum((1, 2)), P, Q)
 
 
 def auc_judd(P: ArrayLike, F: ArrayLike) -> Floats:
@@ -74,7 +74,7 @@ def auc_judd(P: ArrayLike, F: ArrayLike) -> Floats:
     In [0, 1], higher is better, ½ is chance.
     """
     P, F = _maps(P, F)
-    return _guarded(_auc(P, F > 0, F <= 0), P)
+    return _guarded(_auc(P, F > 0, F <= 0), P, F)
 
 
 def shuffled_auc(P: ArrayLike, F: ArrayLike, others: ArrayLike) -> Floats:
@@ -90,7 +90,7 @@ def shuffled_auc(P: ArrayLike, F: ArrayLike, others: ArrayLike) -> Floats:
     """
     P, F = _maps(P, F)
     _, others = _maps(P, others)
-    return _guarded(_auc(P, F, others), P)
+    return _guarded(_auc(P, F, others), P, F, others)
 
 
 def shuffled_cc(P: ArrayLike, Q: ArrayLike, other_gaze: ArrayLike) -> Floats:
@@ -122,7 +122,7 @@ def information_gain(P: ArrayLike, F: ArrayLike, prior: ArrayLike) -> Floats:
     P, F = _maps(P, F)
     _, prior = _maps(P, prior)
     p, b = ((1 - UNIFORM) * _distribution(x) + UNIFORM / (x.shape[1] * x.shape[2]) for x in (P, prior))
-    return _guarded(_over(F * (np.log2(p) - np.log2(b)), F), P)
+    return _guarded(_over(F * (np.log2(p) - np.log2(b)), F), P, F, prior)
 
 
 Formula = TypeVar("Formula", bound=Callable[..., Floats])
@@ -319,8 +319,8 @@ def _constant(P: Floats) -> NDArray[np.bool_]:
     return constant
 
 
-def _guarded(figure: Floats, P: Floats) -> Floats:
-    return np.where(np.isfinite(P).all((1, 2)), figure, np.nan)
+def _guarded(figure: Floats, *maps: Floats) -> Floats:
+    return np.where(np.all([np.isfinite(each).all((1, 2)) for each in maps], axis=0), figure, np.nan)
 
 
 def _over(above: Floats, below: Floats) -> Floats:

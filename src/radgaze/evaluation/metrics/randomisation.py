@@ -145,7 +145,7 @@ def _ranks(values: Tensor) -> Tensor:
 
 def _order(values: Tensor) -> Tensor:
     """Places of values (B, K) in ascending order; that of equal values is any."""
-    if values.device.type != "cpu":
+    if values.device.type != "cpu" or values.dtype == torch.bfloat16:  # NumPy has no such type
         return values.argsort(1)
     return torch.from_numpy(np.argsort(values.detach().numpy(), axis=1))  # three times as fast as torch's
 
