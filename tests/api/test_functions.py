@@ -121,6 +121,28 @@ def test_a_phantom_is_prepared(tmp_path: Path) -> None:
     assert made.classes == rg.Store.open(tmp_path / "store").classes
 
 
+def test_numbers_of_numpy_are_those_of_python(run: rg.Run, store: rg.Store) -> None:
+    values = {
+        "seed": np.int64(3),
+        "optimisation": {"learning_rate": np.logspace(-4, -2, 3)[0]},
+        "objective": {"mask_gaze": {"weight": np.float32(0.5)}, "heatmap": {"scales": (np.int64(1), 2)}},
+    }
+    made = rg.config("set3_guided", data=store, **values)
+    assert (type(made.seed), type(made.optimisation.learning_rate)) == (int, float)
+    assert "learning_rate" in repr(made)
+    plain = {
+        "seed": 3,
+        "optimisation": {"learning_rate": 1e-4},
+        "objective": {"mask_gaze": {"weight": 0.5}, "heatmap": {"scales": (1, 2)}},
+    }
+    assert made == rg.config("set3_guided", data=store, **plain)
+    assert run.predict(np.zeros((2, 24, 24)), batch_size=np.int64(1)).probabilities.shape[0] == 2
+    seed, fold = np.int64(1), np.int64(2)
+    assert store.resplit("folds", seed=seed, fold=fold).splits.equals(  # type: ignore[union-attr]
+        store.resplit("folds", seed=1, fold=2).splits  # type: ignore[arg-type]
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

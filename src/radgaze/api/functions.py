@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
 
-from radgaze.api.options import check_names, made, taken
+from radgaze.api.options import check_names, in_python, made, taken
 from radgaze.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def config(experiment: str, *, data: Store | PathLike, protocol: str = "honest",
     from radgaze.runs import settings
 
     path = data if isinstance(data, str | Path) else data.path
-    given = {**fields, "data": str(Path(path).resolve())}
+    given = {name: in_python(value) for name, value in fields.items()} | {"data": str(Path(path).resolve())}
     model = given.get("model")
     section = dict(model) if isinstance(model, Mapping) else {"factory": model}
     network = section.get("factory")

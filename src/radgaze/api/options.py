@@ -7,6 +7,8 @@ from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
+import numpy as np
+
 from radgaze.errors import UserError
 from radgaze.options import Options, rules_of
 
@@ -37,7 +39,20 @@ def taken(cls: type[Chosen], given: Mapping[str, object]) -> Chosen:
     missing = [each.name for each in fields(cls) if each.name not in given and _is_required(each)]
     if missing:
         raise UserError(f"`{missing[0]}` is missing")
-    return cls(**{each.name: _several(each, given[each.name]) for each in fields(cls) if each.name in given})
+    values = {each.name: in_python(given[each.name]) for each in fields(cls) if each.name in given}
+    return cls(**{each.name: _several(each, values[each.name]) for each in fields(cls) if each.name in given})
+
+
+def in_python(value: object) -> object:
+    """Convert the scalars of NumPy, also in lists, tuples and dictionaries, to those of Python.
+
+    No number of NumPy can be written to a configuration's file, and its whole numbers are no `int`.
+    """
+    if isinstance(value, Mapping):
+        return {name: in_python(each) for name, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(in_python, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _several(each: Field[Any], value: object) -> object:

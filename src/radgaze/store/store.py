@@ -217,7 +217,7 @@ class Store:
             )
         if kind in ("store", "published"):
             return replace(self, splits=None)
-        patients, labels = self.cases["patient"].to_list(), self._labels()
+        patients, labels, seed = self.cases["patient"].to_list(), self._labels(), index(seed)  # also NumPy's
         draws = {
             "stratified": lambda: stratified_split(patients, labels, seed),
             "folds": lambda: fold_split(patients, labels, seed, folds=folds, fold=fold),
