@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from radgaze import experiments
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.runs import settings
@@ -48,6 +49,46 @@ def test_a_bad_value_is_refused_by_library_command_line_and_files_alike(
     part.write_text(yaml.safe_dump(nested(field, value)))
     assert main([*train, "--config", str(part)]) == 2
     assert capsys.readouterr().err == f"radgaze train: --{field} {rule}\n"
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [
+        ("seed", "a whole number"),
+        ("optimisation.learning_rate", "a number"),
+        ("model.dropout", "a number"),
+        ("input.augment", "true or false"),
+        ("trainer.logger", "one of tensorboard, csv, mlflow, wandb, none"),
+        ("trainer.devices", "a value"),
+        ("objective.heatmap_gaze.weight", "a number"),
+        ("objective.heatmap.scales", "a value"),
+    ],
+)
+def test_none_is_refused_where_the_type_of_the_field_does_not_include_it(field: str, kind: str) -> None:
+    with pytest.raises(UserError) as error:
+        settings.resolve("set3_guided", **nested(field, None))
+    assert str(error.value) == f"`{field}` must be {kind}, got None"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("split.seed", "gaze.pixels_per_degree", "optimisation.gaze_fraction"),
+        *("model.factory", "model.channels", "objective.heatmap.readout", "objective.heatmap.layer"),
+    ],
+)
+def test_none_is_taken_where_the_type_of_the_field_includes_it(field: str) -> None:
+    assert settings.resolve("set3_guided", **nested(field, None)).experiment == "set3_guided"
+
+
+@pytest.mark.parametrize("protocol", experiments.protocols())
+@pytest.mark.parametrize("name", experiments.names())
+def test_each_experiment_and_a_file_with_all_its_values_are_read(
+    name: str, protocol: str, tmp_path: Path
+) -> None:
+    made = settings.resolve(name, protocol=protocol)
+    settings.write(made, tmp_path / "config.yaml")
+    assert settings.read(tmp_path / "config.yaml") == made
 
 
 def test_a_bad_value_in_a_runs_own_file_is_refused_with_the_path(tmp_path: Path) -> None:
