@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import radgaze as rg
@@ -141,6 +143,38 @@ def test_numbers_of_numpy_are_those_of_python(run: rg.Run, store: rg.Store) -> N
     assert store.resplit("folds", seed=seed, fold=fold).splits.equals(  # type: ignore[union-attr]
         store.resplit("folds", seed=1, fold=2).splits  # type: ignore[arg-type]
     )
+
+
+def state_of_the_process() -> list[object]:
+    return [
+        *(random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),  # type: ignore[index]
+        *(torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        torch.backends.cudnn.benchmark,
+    ]
+
+
+def test_a_training_leaves_generators_and_determinism_of_its_process_as_they_were(store: rg.Store) -> None:
+    before = state_of_the_process()
+    rg.train(rg.config("no_decoder", data=store, seed=1, **SHORT))
+    assert state_of_the_process() == before
+
+
+@pytest.mark.parametrize("out", [None, "run"])
+def test_a_training_that_fails_leaves_them_too(
+    out: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*_: object, **__: object) -> None:
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(1)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+        raise rg.UserError("the loss is NaN")
+
+    monkeypatch.setattr("radgaze.training.train.train", fit)
+    before = state_of_the_process()
+    with pytest.raises(rg.UserError, match="the loss is NaN"):
+        rg.train(rg.config("no_decoder", data="x"), out and tmp_path / out)
+    assert state_of_the_process() == before
 
 
 @pytest.mark.parametrize(

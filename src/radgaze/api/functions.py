@@ -192,6 +192,8 @@ def train(
 ) -> Run:
     """Train a run, as `radgaze train` does, without evaluating it.
 
+    The random generators of the process are afterwards as they were.
+
     Args:
         config: Configuration, from `config`.
         out: Folder of the run; None for a temporary one, which is removed with the `Run` that is returned.
@@ -203,16 +205,19 @@ def train(
         NonFiniteLossError: A term of the loss became NaN or infinite.
         Stopped: The user interrupted the training; `resume` continues.
     """
+    from radgaze.api.process_state import kept
     from radgaze.api.run import Run
     from radgaze.training.train import train as fit
 
     if out is not None:
-        run = fit(config, Path(out), resume=resume, overwrite=overwrite)
+        with kept():
+            run = fit(config, Path(out), resume=resume, overwrite=overwrite)
         return Run(run.path, run.config)
     if resume:
         raise UserError("`resume` needs `out`, the folder of the run that is continued")
     folder = Path(mkdtemp(prefix="radgaze-"))
-    fitted = fit(config, folder / config.experiment)  # whose name pages show
+    with kept():
+        fitted = fit(config, folder / config.experiment)  # whose name pages show
     run = Run(fitted.path, fitted.config)
     weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
     return run
