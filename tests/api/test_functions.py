@@ -148,7 +148,10 @@ def test_numbers_of_numpy_are_those_of_python(run: rg.Run, store: rg.Store) -> N
 def state_of_the_process() -> list[object]:
     return [
         *(random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),  # type: ignore[index]
-        *(torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        *(
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
         torch.backends.cudnn.benchmark,
     ]
 
@@ -202,6 +205,10 @@ def test_a_training_that_fails_leaves_them_too(
         (lambda run: rg.prepare("egdd", out="b"), "egdd"),
         (lambda run: rg.evaluate(run, resamples=0), "`resamples` must be from 1"),
         (lambda run: rg.train(run.config, resume=True), "`resume` needs `out`"),
+        (
+            lambda run: rg.train(run.config, run.path, resume=True, overwrite=True),
+            "`resume` goes on with the run in its own folder: leave out `overwrite`, or `resume`",
+        ),
     ],
 )
 def test_a_mistake_is_a_user_error_that_says_what_is_wrong(call, message: str, run: rg.Run) -> None:  # type: ignore[no-untyped-def]

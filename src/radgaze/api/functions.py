@@ -209,6 +209,8 @@ def train(
     from radgaze.api.run import Run
     from radgaze.training.train import train as fit
 
+    if resume and overwrite:
+        raise UserError("`resume` goes on with the run in its own folder: leave out `overwrite`, or `resume`")
     if out is not None:
         with kept():
             run = fit(config, Path(out), resume=resume, overwrite=overwrite)
