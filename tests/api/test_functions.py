@@ -146,12 +146,13 @@ def test_numbers_of_numpy_are_those_of_python(run: rg.Run, store: rg.Store) -> N
 
 
 def state_of_the_process() -> list[object]:
+    numpy = np.random.get_state()  # noqa: NPY002
     return [
-        *(random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),  # type: ignore[index]
-        *(
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        ),
+        random.getstate(),
+        [each.tolist() if isinstance(each, np.ndarray) else each for each in numpy],
+        torch.get_rng_state().tolist(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
     ]
 
@@ -178,6 +179,11 @@ def test_a_training_that_fails_leaves_them_too(
     with pytest.raises(rg.UserError, match="the loss is NaN"):
         rg.train(rg.config("no_decoder", data="x"), out and tmp_path / out)
     assert state_of_the_process() == before
+
+
+def test_a_plugin_is_named_by_a_path_too(tmp_path: Path) -> None:
+    (tmp_path / "plugin_named_by_a_path.py").touch()
+    assert rg.plugin(tmp_path / "plugin_named_by_a_path.py") == "plugin_named_by_a_path"
 
 
 @pytest.mark.parametrize(
@@ -209,6 +215,20 @@ def test_a_training_that_fails_leaves_them_too(
             lambda run: rg.train(run.config, run.path, resume=True, overwrite=True),
             "`resume` goes on with the run in its own folder: leave out `overwrite`, or `resume`",
         ),
+        (lambda run: rg.train(run.path), r"`config` must be a Config, which rg\.config makes, got .*guided"),
+        (lambda run: rg.config("baseline", data=None), "`data` must be a path, got None"),
+        (lambda run: rg.config("baseline", data=run), "`data` must be a path, got Run guided experiment"),
+        (lambda run: rg.evaluate("guided"), r"`run` must be a Run, which rg\.Run\.open makes, got 'guided'"),
+        (lambda run: rg.audit(run.path), r"`run` must be a Run, which rg\.Run\.open makes, got .*guided"),
+        (lambda run: rg.report("guided"), r"`run` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.export("guided", "out"), r"`run` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.card(None), r"`run` must be a Run, .*, got None"),
+        (lambda run: rg.compare(run), "`runs` must be a list of at least two runs, got a Run"),
+        (lambda run: rg.compare([run, "guided"]), r"`runs` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.inspect(None), r"`store` must be a Store, which rg\.Store\.open makes, got None"),
+        (lambda run: rg.Run.open(None), "`path` must be a path, got None"),
+        (lambda run: rg.Store.open(3), "`path` must be a path, got 3"),
+        (lambda run: rg.plugin(Path("nowhere.py")), "nowhere.py cannot be imported"),
     ],
 )
 def test_a_mistake_is_a_user_error_that_says_what_is_wrong(call, message: str, run: rg.Run) -> None:  # type: ignore[no-untyped-def]

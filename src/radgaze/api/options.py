@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from radgaze.errors import UserError
+from radgaze.errors import UserError, shortened
 from radgaze.options import Options, rules_of
 
 Chosen = TypeVar("Chosen", bound=Options)
@@ -58,6 +58,17 @@ def in_python(value: object) -> object:
 def _several(each: Field[Any], value: object) -> object:
     """The value of a field; one name in place of several is one of them, as on the command line."""
     return (value,) if isinstance(value, str) and rules_of(each).comma else value
+
+
+def check_made(name: str, value: object, cls: type, maker: str) -> None:
+    """Check that an argument is the object that another function makes, not its path or name.
+
+    Raises:
+        UserError: It is not.
+    """
+    if not isinstance(value, cls):
+        got = shortened(" ".join(repr(value).split()), 80)  # on one line
+        raise UserError(f"`{name}` must be a {cls.__name__}, which {maker} makes, got {got}")
 
 
 def check_names(call: str, given: Mapping[str, object], classes: Sequence[type[Options]]) -> None:
