@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from radgaze import experiments
+from radgaze import experiments, plugins
 from radgaze.cli import main
 from radgaze.errors import UserError
+from radgaze.objectives import distance
 from radgaze.runs import settings
 
 BAD = [
@@ -89,6 +90,32 @@ def test_each_experiment_and_a_file_with_all_its_values_are_read(
     made = settings.resolve(name, protocol=protocol)
     settings.write(made, tmp_path / "config.yaml")
     assert settings.read(tmp_path / "config.yaml") == made
+
+
+def test_what_a_failed_plugin_has_registered_is_refused_before_it_is_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distance, "REGISTRY", dict(distance.REGISTRY))
+    file = tmp_path / "plugin_that_fails.py"
+    file.write_text(
+        "from radgaze.objectives import distances\n@distances.register\n"
+        "def of_the_plugin_that_fails(p, q):\n    return (p - q).abs().mean((1, 2, 3))\n1 / 0\n"
+    )
+    with pytest.raises(UserError, match=r"plugin_that_fails\.py cannot be imported: ZeroDivisionError"):
+        plugins.load(str(file))
+    chosen = {"heatmap_gaze": {"weight": 1.0, "distance": "of_the_plugin_that_fails"}}
+    with pytest.raises(plugins.PluginMissingError, match="it needs the plugin plugin_that_fails"):
+        settings.resolve("set3_guided", objective=chosen)
+
+
+def test_a_runs_file_that_names_what_a_notebook_defined_is_not_called_damaged_alone(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    settings.write(settings.resolve("set3_guided"), path)
+    path.write_text(path.read_text().replace("generator: guided_backprop", "generator: of_a_notebook"))
+    with pytest.raises(UserError) as error:
+        settings.read(path)
+    assert "`objective.heatmap.generator` must be one of" in str(error.value)
+    assert "if your notebook or script defined it, run that first; else put the file back" in str(error.value)
 
 
 def test_a_bad_value_in_a_runs_own_file_is_refused_with_the_path(tmp_path: Path) -> None:

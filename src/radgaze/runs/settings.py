@@ -20,7 +20,7 @@ from radgaze.files import read_yaml, stay_within, write_text
 from radgaze.options import FieldError
 from radgaze.records import Plain, plain
 from radgaze.runs.config import Config
-from radgaze.runs.plugins import used
+from radgaze.runs.plugins import REGISTRIES, used
 from radgaze.sections import KINDS, Section, hints_of, is_omitted
 from radgaze.sections import to_dict as section_to_dict
 
@@ -109,6 +109,7 @@ def from_dict(settings: object) -> Config:
     plugins.check(getattr(parsed, "plugins", []))
     config = _made(Config, parsed)
     config.plugins = sorted({*config.plugins, *used(to_dict(config))})
+    plugins.check(config.plugins)  # one whose import failed may have registered what is used
     return config
 
 
@@ -174,7 +175,10 @@ def read(path: Path) -> Config:
     except plugins.PluginMissingError as error:
         raise plugins.PluginMissingError(f"{path}: {error}") from error
     except UserError as error:
-        raise UserError(f"{path}: {error}; put the file back as `radgaze train` wrote it") from error
+        advice = "put the file back as `radgaze train` wrote it"
+        if isinstance(error, FieldError) and error.name.rpartition(".")[2] in REGISTRIES:
+            advice = f"if your notebook or script defined it, run that first; else {advice}"
+        raise UserError(f"{path}: {error}; {advice}") from error
 
 
 def of_run(run: Path) -> Config:
