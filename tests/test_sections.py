@@ -39,6 +39,8 @@ class Outer(Section):
         ({"factors": (1, 0)}, "`factors` must be at least 1, got 0"),
         ({"factors": (1, float("inf"))}, "`factors` must be at least 1, got inf"),
         ({"mode": "no"}, "`mode` must be one of fast, slow, got no"),
+        ({"mode": None}, "`mode` must be text, got None"),
+        ({"factors": None}, "`factors` must be a value, got None"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_with_rule_and_value(
@@ -49,7 +51,7 @@ def test_a_value_that_is_not_allowed_is_refused_with_rule_and_value(
 
 
 def test_none_and_values_on_closed_ends_are_allowed() -> None:
-    assert Inner(share=None).share is None
+    assert Inner(share=None).share is None  # as its type says
     assert Inner(share=0).share == 0
     assert (Outer(size=32).size, Outer(size=8192).size) == (32, 8192)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from radgaze.errors import UserError
+from radgaze.errors import UserError, shortened
 
 if TYPE_CHECKING:
     import polars as pl
@@ -131,6 +131,18 @@ def clear_leftovers(folder: Path) -> None:
     for path in folder.glob(f".*{SUFFIX}"):
         if not path.is_dir():
             path.unlink(missing_ok=True)
+
+
+def as_path(value: object, name: str) -> Path:
+    """Return an argument that is a path, or its text.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not isinstance(value, str | Path):
+        got = shortened(" ".join(repr(value).split()), 80)
+        raise UserError(f"`{name}` must be a path, got {got}")
+    return Path(value)
 
 
 def stay_within(folder: Path) -> None:

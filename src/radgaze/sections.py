@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from radgaze.options import FieldError, check_bounds, rules_of
 
@@ -20,6 +21,20 @@ Plain = bool | int | float | str | None
 
 Value = Plain | list[Plain] | dict[str, Plain]
 """A value of an option: a plain one, several, or several by name."""
+
+
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+"""Types of fields in words."""
+
+_HINTS: dict[type, Mapping[str, Any]] = {}
+"""See `hints_of`."""
+
+
+def hints_of(section: type[Section]) -> Mapping[str, Any]:
+    """The types of a section's fields, whose annotations are compiled once, not for each configuration."""
+    if section not in _HINTS:
+        _HINTS[section] = get_type_hints(section)
+    return _HINTS[section]
 
 
 @dataclass
@@ -32,7 +47,7 @@ class Section:
     def check(self) -> None:
         """Check the values, and those of the sections in it; a class with rules of its own extends this.
 
-        None is in every range.
+        None is in every range of a field whose type includes it.
 
         Raises:
             FieldError: A value is not allowed.
@@ -47,6 +62,8 @@ class Section:
                         _check_inside(f"{each.name}.{name}", inner)
             elif value is not None:
                 check_bounds(each.name, value, rules_of(each))
+            elif NoneType not in get_args(hint := hints_of(type(self))[each.name]):
+                raise FieldError(each.name, f"must be {_kind(hint)}, got None")
 
 
 def to_dict(section: Section) -> dict[str, object]:
@@ -65,7 +82,7 @@ def leaves(cls: type[Section], values: Mapping[str, object]) -> dict[str, object
         cls: Class of the section.
         values: Nested dictionary of the values of some fields.
     """
-    hints, flat = get_type_hints(cls), dict[str, object]()
+    hints, flat = hints_of(cls), dict[str, object]()
     for name, value in values.items():
         hint = hints.get(name)
         if isinstance(hint, type) and issubclass(hint, Section) and isinstance(value, Mapping):
@@ -89,6 +106,12 @@ def _converted(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(name): _converted(inner) for name, inner in value.items()}
     return value
+
+
+def _kind(hint: object) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    return KINDS.get(getattr(hint, "__name__", ""), "a value")
 
 
 def _check_inside(name: str, section: Section) -> None:

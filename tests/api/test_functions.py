@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import radgaze as rg
@@ -121,6 +123,69 @@ def test_a_phantom_is_prepared(tmp_path: Path) -> None:
     assert made.classes == rg.Store.open(tmp_path / "store").classes
 
 
+def test_numbers_of_numpy_are_those_of_python(run: rg.Run, store: rg.Store) -> None:
+    values = {
+        "seed": np.int64(3),
+        "optimisation": {"learning_rate": np.logspace(-4, -2, 3)[0]},
+        "objective": {"mask_gaze": {"weight": np.float32(0.5)}, "heatmap": {"scales": (np.int64(1), 2)}},
+    }
+    made = rg.config("set3_guided", data=store, **values)
+    assert (type(made.seed), type(made.optimisation.learning_rate)) == (int, float)
+    assert "learning_rate" in repr(made)
+    plain = {
+        "seed": 3,
+        "optimisation": {"learning_rate": 1e-4},
+        "objective": {"mask_gaze": {"weight": 0.5}, "heatmap": {"scales": (1, 2)}},
+    }
+    assert made == rg.config("set3_guided", data=store, **plain)
+    assert run.predict(np.zeros((2, 24, 24)), batch_size=np.int64(1)).probabilities.shape[0] == 2
+    seed, fold = np.int64(1), np.int64(2)
+    assert store.resplit("folds", seed=seed, fold=fold).splits.equals(  # type: ignore[union-attr]
+        store.resplit("folds", seed=1, fold=2).splits  # type: ignore[arg-type]
+    )
+
+
+def state_of_the_process() -> list[object]:
+    numpy = np.random.get_state()  # noqa: NPY002
+    return [
+        random.getstate(),
+        [each.tolist() if isinstance(each, np.ndarray) else each for each in numpy],
+        torch.get_rng_state().tolist(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+    ]
+
+
+def test_a_training_leaves_generators_and_determinism_of_its_process_as_they_were(store: rg.Store) -> None:
+    before = state_of_the_process()
+    rg.train(rg.config("no_decoder", data=store, seed=1, **SHORT))
+    assert state_of_the_process() == before
+
+
+@pytest.mark.parametrize("out", [None, "run"])
+def test_a_training_that_fails_leaves_them_too(
+    out: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*_: object, **__: object) -> None:
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(1)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+        raise rg.UserError("the loss is NaN")
+
+    monkeypatch.setattr("radgaze.training.train.train", fit)
+    before = state_of_the_process()
+    with pytest.raises(rg.UserError, match="the loss is NaN"):
+        rg.train(rg.config("no_decoder", data="x"), out and tmp_path / out)
+    assert state_of_the_process() == before
+
+
+def test_a_plugin_is_named_by_a_path_too(tmp_path: Path) -> None:
+    (tmp_path / "plugin_named_by_a_path.py").touch()
+    assert rg.plugin(tmp_path / "plugin_named_by_a_path.py") == "plugin_named_by_a_path"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -146,6 +211,24 @@ def test_a_phantom_is_prepared(tmp_path: Path) -> None:
         (lambda run: rg.prepare("egdd", out="b"), "egdd"),
         (lambda run: rg.evaluate(run, resamples=0), "`resamples` must be from 1"),
         (lambda run: rg.train(run.config, resume=True), "`resume` needs `out`"),
+        (
+            lambda run: rg.train(run.config, run.path, resume=True, overwrite=True),
+            "`resume` goes on with the run in its own folder: leave out `overwrite`, or `resume`",
+        ),
+        (lambda run: rg.train(run.path), r"`config` must be a Config, which rg\.config makes, got .*guided"),
+        (lambda run: rg.config("baseline", data=None), "`data` must be a path, got None"),
+        (lambda run: rg.config("baseline", data=run), "`data` must be a path, got Run guided experiment"),
+        (lambda run: rg.evaluate("guided"), r"`run` must be a Run, which rg\.Run\.open makes, got 'guided'"),
+        (lambda run: rg.audit(run.path), r"`run` must be a Run, which rg\.Run\.open makes, got .*guided"),
+        (lambda run: rg.report("guided"), r"`run` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.export("guided", "out"), r"`run` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.card(None), r"`run` must be a Run, .*, got None"),
+        (lambda run: rg.compare(run), "`runs` must be a list of at least two runs, got a Run"),
+        (lambda run: rg.compare([run, "guided"]), r"`runs` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.inspect(None), r"`store` must be a Store, which rg\.Store\.open makes, got None"),
+        (lambda run: rg.Run.open(None), "`path` must be a path, got None"),
+        (lambda run: rg.Store.open(3), "`path` must be a path, got 3"),
+        (lambda run: rg.plugin(Path("nowhere.py")), "nowhere.py cannot be imported"),
     ],
 )
 def test_a_mistake_is_a_user_error_that_says_what_is_wrong(call, message: str, run: rg.Run) -> None:  # type: ignore[no-untyped-def]

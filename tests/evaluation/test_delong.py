@@ -8,7 +8,14 @@ from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 
 from radgaze.evaluation.metrics.discrimination import auc
-from radgaze.evaluation.statistics.delong import delong_covariance, delong_test, influence
+from radgaze.evaluation.statistics.delong import (
+    delong_covariance,
+    delong_test,
+    influence,
+    influence_of_patients,
+    placements,
+)
+from radgaze.evaluation.statistics.multi_reader import pseudovalues
 from radgaze.evaluation.statistics.resampling import PatientBootstrap, estimates
 
 
@@ -89,6 +96,22 @@ def test_missing_sides_are_nan() -> None:
     one_positive, phi = influence([1, 0, 0], [3, 2, 1])
     assert one_positive[0] == 1
     assert np.isnan(phi).all()
+
+
+def test_no_case_has_no_difference_and_nothing_but_0_and_1_is_a_label() -> None:
+    empty = delong_test([], [], [])
+    assert np.isnan([empty.value, empty.error, empty.low, empty.high, empty.p]).all()
+    scores = [0.1, 0.4, 0.3, 0.2]
+    for wrong in (2, -1, 0.5, np.nan):
+        for refused in (
+            lambda labels: influence(labels, scores),
+            lambda labels: influence_of_patients(labels, scores, [0, 1, 2, 3]),
+            lambda labels: placements(labels, scores),
+            lambda labels: delong_test(labels, scores, scores),
+            lambda labels: pseudovalues(labels, scores),
+        ):
+            with pytest.raises(ValueError, match="labels must be 0 or 1"):
+                refused([0, 1, 1, wrong])
 
 
 def test_p_of_a_difference_without_variance_is_that_of_an_exact_test() -> None:

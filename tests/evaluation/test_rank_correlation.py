@@ -34,6 +34,13 @@ def test_a_constant_has_no_rank_correlation_also_in_a_single_resample() -> None:
     assert np.isnan(found[1])
 
 
+def test_nan_has_no_rank_and_matters_only_where_its_case_is_drawn() -> None:
+    x, y = np.array([np.nan, 1.0, 2.0, 3.0, 2.0]), np.array([4.0, 1.0, 3.0, 2.0, np.nan])
+    found = rank_correlation_of(x, y)(np.array([[1.0, 1, 1, 1, 1], [0, 1, 1, 1, 0], [1, 1, 1, 1, 0]]))
+    assert found[1] == pytest.approx(spearmanr(x[1:4], y[1:4]).statistic)
+    assert np.isnan(found[[0, 2]]).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("patients", [10, 20, 60])
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])

@@ -103,6 +103,15 @@ def test_p_value_is_small_where_the_interval_leaves_zero_out_and_even_under_the_
         assert (estimate.p < 0.05) == (estimate.interval[0] > 0)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.05, 0.11, 0.13, 0.2])
+def test_the_p_value_of_moved_resamples_belongs_to_their_interval(value: float) -> None:
+    resampled = np.random.default_rng(0).normal(0.2, 0.06, 2000)
+    estimate = Estimate(value, resampled, centred=True)
+    moved = Estimate(value, resampled + (value - resampled.mean()))
+    assert (estimate.interval, estimate.p) == (moved.interval, moved.p)
+    assert (estimate.p < 0.05) == (estimate.interval[0] > 0)
+
+
 def test_seed_resamples_are_thirty_of_55_to_60_cases() -> None:
     weights = drawn(PaperResamples(108))
     assert weights.shape == (30, 108)

@@ -163,6 +163,7 @@ def test_value_is_the_mean_and_a_seed_without_one_is_left_out() -> None:
     three = seeds(rng, 3, 0.1, shared=True)
     assert across(three).value == pytest.approx(np.mean([one.value for one in three]))
     unknown = Estimate(float("nan"), np.full(400, np.nan))
+    assert across(iter(three)).summary() == across(three).summary()  # type: ignore[arg-type]
     assert across([*three, unknown]).summary() == across(three).summary()
     assert across(three[:1]) is three[0]
     assert across([unknown]).summary().value is None

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from radgaze import experiments, plugins
 from radgaze.cli import main
 from radgaze.errors import UserError
+from radgaze.objectives import distance
 from radgaze.runs import settings
 
 BAD = [
@@ -48,6 +50,72 @@ def test_a_bad_value_is_refused_by_library_command_line_and_files_alike(
     part.write_text(yaml.safe_dump(nested(field, value)))
     assert main([*train, "--config", str(part)]) == 2
     assert capsys.readouterr().err == f"radgaze train: --{field} {rule}\n"
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [
+        ("seed", "a whole number"),
+        ("optimisation.learning_rate", "a number"),
+        ("model.dropout", "a number"),
+        ("input.augment", "true or false"),
+        ("trainer.logger", "one of tensorboard, csv, mlflow, wandb, none"),
+        ("trainer.devices", "a value"),
+        ("objective.heatmap_gaze.weight", "a number"),
+        ("objective.heatmap.scales", "a value"),
+    ],
+)
+def test_none_is_refused_where_the_type_of_the_field_does_not_include_it(field: str, kind: str) -> None:
+    with pytest.raises(UserError) as error:
+        settings.resolve("set3_guided", **nested(field, None))
+    assert str(error.value) == f"`{field}` must be {kind}, got None"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("split.seed", "gaze.pixels_per_degree", "optimisation.gaze_fraction"),
+        *("model.factory", "model.channels", "objective.heatmap.readout", "objective.heatmap.layer"),
+    ],
+)
+def test_none_is_taken_where_the_type_of_the_field_includes_it(field: str) -> None:
+    assert settings.resolve("set3_guided", **nested(field, None)).experiment == "set3_guided"
+
+
+@pytest.mark.parametrize("protocol", experiments.protocols())
+@pytest.mark.parametrize("name", experiments.names())
+def test_each_experiment_and_a_file_with_all_its_values_are_read(
+    name: str, protocol: str, tmp_path: Path
+) -> None:
+    made = settings.resolve(name, protocol=protocol)
+    settings.write(made, tmp_path / "config.yaml")
+    assert settings.read(tmp_path / "config.yaml") == made
+
+
+def test_what_a_failed_plugin_has_registered_is_refused_before_it_is_trained_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distance, "REGISTRY", dict(distance.REGISTRY))
+    file = tmp_path / "plugin_that_fails.py"
+    file.write_text(
+        "from radgaze.objectives import distances\n@distances.register\n"
+        "def of_the_plugin_that_fails(p, q):\n    return (p - q).abs().mean((1, 2, 3))\n1 / 0\n"
+    )
+    with pytest.raises(UserError, match=r"plugin_that_fails\.py cannot be imported: ZeroDivisionError"):
+        plugins.load(str(file))
+    chosen = {"heatmap_gaze": {"weight": 1.0, "distance": "of_the_plugin_that_fails"}}
+    with pytest.raises(plugins.PluginMissingError, match="it needs the plugin plugin_that_fails"):
+        settings.resolve("set3_guided", objective=chosen)
+
+
+def test_a_runs_file_that_names_what_a_notebook_defined_is_not_called_damaged_alone(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    settings.write(settings.resolve("set3_guided"), path)
+    path.write_text(path.read_text().replace("generator: guided_backprop", "generator: of_a_notebook"))
+    with pytest.raises(UserError) as error:
+        settings.read(path)
+    assert "`objective.heatmap.generator` must be one of" in str(error.value)
+    assert "if your notebook or script defined it, run that first; else put the file back" in str(error.value)
 
 
 def test_a_bad_value_in_a_runs_own_file_is_refused_with_the_path(tmp_path: Path) -> None:

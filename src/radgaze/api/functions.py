@@ -17,8 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
 
-from radgaze.api.options import check_names, made, taken
+from radgaze.api.options import check_made, check_names, in_python, made, taken
 from radgaze.errors import UserError
+from radgaze.files import as_path
 
 if TYPE_CHECKING:
     from radgaze.api.run import Run
@@ -127,9 +128,10 @@ def config(experiment: str, *, data: Store | PathLike, protocol: str = "honest",
     from radgaze.models import factories
     from radgaze.models.config import with_given
     from radgaze.runs import settings
+    from radgaze.store.store import Store
 
-    path = data if isinstance(data, str | Path) else data.path
-    given = {**fields, "data": str(Path(path).resolve())}
+    path = data.path if isinstance(data, Store) else as_path(data, "data")
+    given = {name: in_python(value) for name, value in fields.items()} | {"data": str(path.resolve())}
     model = given.get("model")
     section = dict(model) if isinstance(model, Mapping) else {"factory": model}
     network = section.get("factory")
@@ -148,7 +150,7 @@ def config(experiment: str, *, data: Store | PathLike, protocol: str = "honest",
     return replace(resolved, model=with_given(resolved.model, network))
 
 
-def plugin(module: str) -> str:
+def plugin(module: PathLike) -> str:
     """Import a plugin, a module that registers generators, distances, metrics, sources or experiments.
 
     Importing it with `import` before the first use of radgaze is the same.
@@ -164,7 +166,7 @@ def plugin(module: str) -> str:
     """
     from radgaze import plugins
 
-    return plugins.load(module)
+    return plugins.load(str(module))
 
 
 def phantom(out: PathLike, **options: object) -> Path:
@@ -192,6 +194,8 @@ def train(
 ) -> Run:
     """Train a run, as `radgaze train` does, without evaluating it.
 
+    The random generators of the process are afterwards as they were.
+
     Args:
         config: Configuration, from `config`.
         out: Folder of the run; None for a temporary one, which is removed with the `Run` that is returned.
@@ -203,16 +207,23 @@ def train(
         NonFiniteLossError: A term of the loss became NaN or infinite.
         Stopped: The user interrupted the training; `resume` continues.
     """
+    from radgaze.api.process_state import kept
     from radgaze.api.run import Run
+    from radgaze.runs.config import Config
     from radgaze.training.train import train as fit
 
+    check_made("config", config, Config, "rg.config")
+    if resume and overwrite:
+        raise UserError("`resume` goes on with the run in its own folder: leave out `overwrite`, or `resume`")
     if out is not None:
-        run = fit(config, Path(out), resume=resume, overwrite=overwrite)
+        with kept():
+            run = fit(config, Path(out), resume=resume, overwrite=overwrite)
         return Run(run.path, run.config)
     if resume:
         raise UserError("`resume` needs `out`, the folder of the run that is continued")
     folder = Path(mkdtemp(prefix="radgaze-"))
-    fitted = fit(config, folder / config.experiment)  # whose name pages show
+    with kept():
+        fitted = fit(config, folder / config.experiment)  # whose name pages show
     run = Run(fitted.path, fitted.config)
     weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
     return run
@@ -235,6 +246,7 @@ def evaluate(run: AnyRun, **options: object) -> EvaluationResults:
     """
     from radgaze import evaluation
 
+    _check_run(run)
     return evaluation.evaluate(run, made(evaluation.EvaluationOptions, options, "evaluate"))
 
 
@@ -254,6 +266,10 @@ def compare(runs: Sequence[AnyRun], **options: object) -> Comparison:
     from radgaze import evaluation
     from radgaze.evaluation.comparison_options import CompareOptions
 
+    if not isinstance(runs, Sequence):
+        raise UserError(f"`runs` must be a list of at least two runs, got a {type(runs).__name__}")
+    for run in runs:
+        _check_run(run, "runs")
     return evaluation.compare(runs, made(CompareOptions, options, "compare"))
 
 
@@ -271,6 +287,7 @@ def audit(run: AnyRun, out: PathLike | None = None, **options: object) -> Audit:
     from radgaze.evaluation.audit.benchmark import audit as measure
     from radgaze.evaluation.audit.options import AuditOptions
 
+    _check_run(run)
     chosen = made(AuditOptions, options, "audit")
     if out is not None:
         return measure(run, Path(out), chosen)
@@ -296,6 +313,7 @@ def inspect(store: Store | PathLike, out: PathLike | None = None, **options: obj
 
     chosen = made(InspectOptions, options, "inspect")
     opened = Store.open(store) if isinstance(store, str | Path) else store
+    check_made("store", opened, Store, "rg.Store.open")
     return inspection_page(opened, _temporary() / "inspection" if out is None else Path(out), chosen)[1]
 
 
@@ -307,6 +325,7 @@ def report(run: AnyRun) -> Path:
     """
     from radgaze.reporting.run_page import report as write
 
+    _check_run(run)
     return write(run)
 
 
@@ -329,6 +348,7 @@ def export(run: AnyRun, out: PathLike, to: str = "onnx", **options: object) -> E
     from radgaze.exporting.export import export as write
     from radgaze.exporting.options import ExportOptions
 
+    _check_run(run)
     return write(run, made(ExportOptions, {**options, "to": to, "out": out}, "export"))
 
 
@@ -346,4 +366,11 @@ def card(run: AnyRun, out: PathLike | None = None, **options: object) -> Path:
     from radgaze.exporting.card import write_card
     from radgaze.exporting.options import CardOptions
 
+    _check_run(run)
     return write_card(run, None if out is None else Path(out), made(CardOptions, options, "card"))
+
+
+def _check_run(run: object, name: str = "run") -> None:
+    from radgaze.runs.run import Run
+
+    check_made(name, run, Run, "rg.Run.open")

@@ -7,7 +7,9 @@ from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from radgaze.errors import UserError
+import numpy as np
+
+from radgaze.errors import UserError, shortened
 from radgaze.options import Options, rules_of
 
 Chosen = TypeVar("Chosen", bound=Options)
@@ -37,12 +39,36 @@ def taken(cls: type[Chosen], given: Mapping[str, object]) -> Chosen:
     missing = [each.name for each in fields(cls) if each.name not in given and _is_required(each)]
     if missing:
         raise UserError(f"`{missing[0]}` is missing")
-    return cls(**{each.name: _several(each, given[each.name]) for each in fields(cls) if each.name in given})
+    values = {each.name: in_python(given[each.name]) for each in fields(cls) if each.name in given}
+    return cls(**{each.name: _several(each, values[each.name]) for each in fields(cls) if each.name in given})
+
+
+def in_python(value: object) -> object:
+    """Convert the scalars of NumPy, also in lists, tuples and dictionaries, to those of Python.
+
+    No number of NumPy can be written to a configuration's file, and its whole numbers are no `int`.
+    """
+    if isinstance(value, Mapping):
+        return {name: in_python(each) for name, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(in_python, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _several(each: Field[Any], value: object) -> object:
     """The value of a field; one name in place of several is one of them, as on the command line."""
     return (value,) if isinstance(value, str) and rules_of(each).comma else value
+
+
+def check_made(name: str, value: object, cls: type, maker: str) -> None:
+    """Check that an argument is the object that another function makes, not its path or name.
+
+    Raises:
+        UserError: It is not.
+    """
+    if not isinstance(value, cls):
+        got = shortened(" ".join(repr(value).split()), 80)  # on one line
+        raise UserError(f"`{name}` must be a {cls.__name__}, which {maker} makes, got {got}")
 
 
 def check_names(call: str, given: Mapping[str, object], classes: Sequence[type[Options]]) -> None:

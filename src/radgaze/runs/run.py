@@ -15,7 +15,7 @@ import polars as pl
 
 from radgaze import models
 from radgaze.errors import UserError, call
-from radgaze.files import read_parquet
+from radgaze.files import as_path, read_parquet
 from radgaze.models import factories
 from radgaze.models.config import given_of, with_given
 from radgaze.objectives.config import Map
@@ -67,7 +67,7 @@ class Run:
             UserError: The folder is missing or not a run, or its configuration is damaged; or `model` is
                 given for a run of one of radgaze's networks.
         """
-        path = Path(path)
+        path = as_path(path, "path")
         run = cls(path, settings.of_run(path))
         if trust:
             run._trust()

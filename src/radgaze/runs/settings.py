@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TypeVar, get_args, get_origin
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -20,8 +20,8 @@ from radgaze.files import read_yaml, stay_within, write_text
 from radgaze.options import FieldError
 from radgaze.records import Plain, plain
 from radgaze.runs.config import Config
-from radgaze.runs.plugins import used
-from radgaze.sections import Section, is_omitted
+from radgaze.runs.plugins import REGISTRIES, used
+from radgaze.sections import KINDS, Section, hints_of, is_omitted
 from radgaze.sections import to_dict as section_to_dict
 
 END = "..."
@@ -109,18 +109,8 @@ def from_dict(settings: object) -> Config:
     plugins.check(getattr(parsed, "plugins", []))
     config = _made(Config, parsed)
     config.plugins = sorted({*config.plugins, *used(to_dict(config))})
+    plugins.check(config.plugins)  # one whose import failed may have registered what is used
     return config
-
-
-_HINTS: dict[type[Section], Mapping[str, Any]] = {}
-"""See `_hints`."""
-
-
-def _hints(section: type[Section]) -> Mapping[str, Any]:
-    """The types of a section's fields, whose annotations are compiled once, not for each configuration."""
-    if section not in _HINTS:
-        _HINTS[section] = get_type_hints(section)
-    return _HINTS[section]
 
 
 def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace:
@@ -150,7 +140,7 @@ def _named_sections(
     settings: Mapping[str, object], section: type[Section], within: str = ""
 ) -> Iterator[tuple[str, type[Section], object]]:
     """The place, class and values of each named section in the settings of a section."""
-    hints = _hints(section)
+    hints = hints_of(section)
     for name, value in settings.items():
         hint, inner = hints[name], _inner(hints[name])
         if not isinstance(value, Mapping):
@@ -185,7 +175,10 @@ def read(path: Path) -> Config:
     except plugins.PluginMissingError as error:
         raise plugins.PluginMissingError(f"{path}: {error}") from error
     except UserError as error:
-        raise UserError(f"{path}: {error}; put the file back as `radgaze train` wrote it") from error
+        advice = "put the file back as `radgaze train` wrote it"
+        if isinstance(error, FieldError) and error.name.rpartition(".")[2] in REGISTRIES:
+            advice = f"if your notebook or script defined it, run that first; else {advice}"
+        raise UserError(f"{path}: {error}; {advice}") from error
 
 
 def of_run(run: Path) -> Config:
@@ -216,7 +209,7 @@ def from_namespace(namespace: Namespace) -> Config:
 
 def _made(cls: type[AnySection], values: Namespace) -> AnySection:
     """Make a section from parsed values; an error names its field with all enclosing sections."""
-    hints = _hints(cls)
+    hints = hints_of(cls)
     arguments = dict(vars(values))
     for name, value in arguments.items():
         inner = _inner(hints[name])
@@ -250,7 +243,7 @@ def _check_fields(settings: object, section: type[Section], within: str = "") ->
     """
     if not isinstance(settings, Mapping):
         raise UserError(f"{within or 'the configuration'} is not made of fields and values")
-    hints = _hints(section)
+    hints = hints_of(section)
     for name, value in settings.items():
         place = f"{within}.{name}" if within else str(name)
         if name not in hints:
@@ -274,13 +267,13 @@ def _check_fields(settings: object, section: type[Section], within: str = "") ->
 
 def _meant(name: str, section: type[Section]) -> str:
     """The end of a message about a field that a section lacks: the one that was perhaps meant, or all."""
-    hints = _hints(section)
+    hints = hints_of(section)
     if close := close_to(name, hints):
         return close
     sections = {
         key: hint for key, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Section)
     }
-    inner = {each: f"{key}.{each}" for key, hint in sections.items() for each in get_type_hints(hint)}
+    inner = {each: f"{key}.{each}" for key, hint in sections.items() for each in hints_of(hint)}
     if alike := get_close_matches(name, inner, 1):
         return f"; did you mean {inner[alike[0]]}?"
     return f"; there are {', '.join(hints)}"
@@ -308,7 +301,7 @@ def _absent(settings: object, section: type[Section], *, deep: bool, within: str
     """The fields that settings lack; of the sections in them only where `deep`."""
     absent: list[str] = []
     given = settings if isinstance(settings, Mapping) else {}
-    hints = _hints(section)
+    hints = hints_of(section)
     for each in fields(section):
         name, hint = each.name, hints[each.name]
         if name not in given:
@@ -317,8 +310,6 @@ def _absent(settings: object, section: type[Section], *, deep: bool, within: str
             absent += _absent(given[name], hint, deep=deep, within=f"{within}{name}.")
     return absent
 
-
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 _FAULT = re.compile(
     r'Parser key "([\w.]+)": Expected an? (?:<class \'(\w+)\'>|typing\.Literal\[(.*)\])\. Got value: (.*)'
@@ -332,7 +323,7 @@ def _short(error: Exception) -> str:
 def _in_words(text: str) -> str:
     """jsonargparse's message about a value, in the words of other messages where it is of a known form."""
     fault = _FAULT.fullmatch(text)
-    if fault is None or (fault[2] and fault[2] not in _KINDS):
+    if fault is None or (fault[2] and fault[2] not in KINDS):
         return f"the configuration cannot be used: {text}"
-    kind = _KINDS[fault[2]] if fault[2] else f"one of {fault[3].replace(chr(39), '')}"
+    kind = KINDS[fault[2]] if fault[2] else f"one of {fault[3].replace(chr(39), '')}"
     return f"`{fault[1]}` must be {kind}, got {fault[4]}"

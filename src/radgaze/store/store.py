@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError, call, close_to, shortened
+from radgaze.files import as_path
 from radgaze.sources.contents import NO_MENTIONS, NO_TWINS
 from radgaze.sources.split import fold_split, stratified_split
 from radgaze.store import summary
@@ -56,7 +57,7 @@ class Store:
             UserError: The folder is missing, is not a store, or holds an unfinished store, one of another
                 format or one that lacks files.
         """
-        path = Path(path)
+        path = as_path(path, "path")
         return cls(path, open_manifest(path))
 
     def __len__(self) -> int:
@@ -217,7 +218,7 @@ class Store:
             )
         if kind in ("store", "published"):
             return replace(self, splits=None)
-        patients, labels = self.cases["patient"].to_list(), self._labels()
+        patients, labels, seed = self.cases["patient"].to_list(), self._labels(), index(seed)  # also NumPy's
         draws = {
             "stratified": lambda: stratified_split(patients, labels, seed),
             "folds": lambda: fold_split(patients, labels, seed, folds=folds, fold=fold),

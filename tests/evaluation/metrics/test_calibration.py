@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
@@ -61,6 +63,24 @@ def test_weights_count_a_case_as_often_as_they_say_in_bins_that_stay() -> None:
             error += abs((q[part] - y[part]).sum()) / len(q)
         assert calibration_error(labels, p, times)[row] == pytest.approx(error)
         assert brier(labels, p, times)[row] == pytest.approx(np.mean((q - y) ** 2))
+
+
+@pytest.mark.parametrize("metric", [brier, calibration_error, reliability])
+def test_labels_that_are_none_and_other_shapes_are_refused(metric: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match=r"labels \(3,\) and probabilities \(1,\)"):
+        metric([0, 1, 1], [0.1])
+    with pytest.raises(ValueError, match=r"labels \(2, 2\) and probabilities \(2,\)"):
+        metric([[0, 1], [1, 0]], [0.1, 0.2])
+    with pytest.raises(ValueError, match="labels must be 0 or 1"):
+        metric([0, 2], [0.1, 0.2])
+
+
+@pytest.mark.parametrize("metric", [calibration_error, reliability])
+def test_bins_are_of_one_class_and_at_least_one(metric: Callable[..., object]) -> None:
+    with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
+        metric([0, 1], [0.9, 0.1], bins=0)
+    with pytest.raises(ValueError, match=r"must be \(n,\), got \(2, 2\)"):
+        metric([[0, 1], [1, 0]], [[0.1, 0.2], [0.1, 0.2]])
 
 
 def test_equal_probabilities_share_a_bin_and_no_cases_are_undefined() -> None:

@@ -133,6 +133,13 @@ def test_what_is_undefined_is_nan_and_what_is_impossible_is_refused() -> None:
         iou(np.ones((1, 4, 4)), boxes)
 
 
+@pytest.mark.parametrize("shape", [(1, 12, 8), (3, 12, 8), (2, 1, 8), (12, 8)])
+def test_regions_are_of_the_maps_shape(shape: tuple[int, ...]) -> None:
+    P, boxes = np.ones((2, 12, 8)), np.array([[[2.0, 2, 6, 6]]] * 2)
+    with pytest.raises(ValueError, match=r"regions must be \(2, 12, 8\)"):
+        measure_localisation(P, boxes, regions=np.ones(shape))
+
+
 def test_scale_does_not_matter() -> None:
     P, boxes = boxes_and_maps(6)
     for name, figures in measure_localisation(P, boxes).items():

@@ -1,6 +1,7 @@
 """Calibration of probabilities: Brier score, calibration error and reliability curve.
 
-As in `discrimination`, each metric is a function of case weights W of shape (R, n).
+As in `discrimination`, each metric is a function of case weights W of shape (R, n), and raises a
+`ValueError` where labels are not 0 or 1, or shapes do not match.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def brier(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None
     Returns:
         The score of each resample, of shape (R,); NaN where a resample is empty.
     """
-    y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    y, p = _checked(labels, probabilities)
     squares = (p - y) ** 2
     return _mean(squares if squares.ndim == 1 else squares.sum(1), weights)
 
@@ -45,12 +46,12 @@ def calibration_error(
         labels: Labels, 0 or 1, of shape (n,).
         probabilities: Probabilities of shape (n,).
         weights: Number of times that each case counts, of shape (R, n); once if None.
-        bins: Number of bins; fewer where probabilities tie.
+        bins: Number of bins, at least 1; fewer where probabilities tie.
 
     Returns:
         The error of each resample, of shape (R,); NaN where a resample is empty.
     """
-    y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    y, p = _checked(labels, probabilities)
     w = np.ones((1, y.size)) if weights is None else np.asarray(weights, dtype=np.float64)
     bin_of_case = _bin_of(p, bins)
     gaps = np.where(bin_of_case[:, None] == np.arange(bins), (p - y)[:, None], 0.0)  # (n, bins)
@@ -81,7 +82,7 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = BINS
     Args:
         labels, probabilities, bins: Arguments of `calibration_error`.
     """
-    y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    y, p = _checked(labels, probabilities)
     bin_of_case = _bin_of(p, bins)
     parts = [bin_of_case == b for b in np.unique(bin_of_case)]
     return Reliability(
@@ -93,10 +94,23 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = BINS
 
 def _bin_of(p: Floats, bins: int) -> NDArray[np.int64]:
     """Bin of each probability, of shape (n,); equal probabilities share a bin."""
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, got {bins}")
+    if p.ndim != 1:
+        raise ValueError(f"probabilities must be (n,), got {p.shape}")
     if p.size == 0:
         return np.empty(0, dtype=np.int64)
     edges = np.quantile(p, np.arange(1, bins) / bins)
     return np.searchsorted(edges, p, side="left").astype(np.int64)
+
+
+def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[Floats, Floats]:
+    y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    if y.shape != p.shape:
+        raise ValueError(f"labels {y.shape} and probabilities {p.shape} must have one shape")
+    if not np.isin(y, (0.0, 1.0)).all():
+        raise ValueError("labels must be 0 or 1")
+    return y, p
 
 
 def _mean(values: Floats, weights: ArrayLike | None) -> Floats:

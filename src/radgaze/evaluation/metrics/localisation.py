@@ -120,9 +120,15 @@ def measure_localisation(
 def inside(
     boxes: ArrayLike, size: tuple[int, ...], tolerance: float = 0.0, *, regions: ArrayLike | None = None
 ) -> Flags:
-    """Return which pixels are in a box or region, or within `tolerance` of one, of shape (B, H, W)."""
+    """Return which pixels are in a box or region, or within `tolerance` of one, of shape (B, H, W).
+
+    Raises:
+        ValueError: Regions are of another shape.
+    """
     corners = np.asarray(boxes, dtype=np.float64)
     flags = np.zeros((len(corners), *size), dtype=bool)
+    if regions is not None and np.shape(regions) != flags.shape:
+        raise ValueError(f"regions must be {flags.shape}, got {np.shape(regions)}")
     y, x = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None, :] + 0.5
     for n in range(corners.shape[1]):  # one at a time: (B, N, H, W) would be large
         x1, y1, x2, y2 = (side[:, None, None] for side in corners[:, n].T)

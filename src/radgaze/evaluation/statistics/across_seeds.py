@@ -39,6 +39,7 @@ def across(estimates: Sequence[Estimate], within: tuple[float, float] = (-np.inf
     Raises:
         ValueError: Numbers of resamples differ.
     """
+    estimates = list(estimates)  # an iterator would be used up by the check
     if len({len(estimate.resampled) for estimate in estimates}) > 1:
         raise ValueError("the seeds' estimates come from different numbers of resamples")
     defined = [estimate for estimate in estimates if np.isfinite(estimate.value)]

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AucDifference:
-    """A difference of AUCs; all fields are NaN where it is undefined.
+    """A difference of AUCs; NaN where undefined: with one case of a class, all fields but `value`.
 
     Attributes:
         value: The difference.
@@ -52,9 +52,9 @@ def influence(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
         AUCs (k,) and Φ (k, n); NaN where one of the groups is empty, Φ also where it has only one case.
 
     Raises:
-        ValueError: The numbers of labels and scores differ.
+        ValueError: The numbers of labels and scores differ, or labels are not 0 or 1.
     """
-    y, s = np.asarray(labels, dtype=bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    y, s = flags(labels), np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if s.shape[1] != y.size:
         raise ValueError(f"scores {s.shape} must be (runs, {y.size})")
     k, m, n = len(s), int(y.sum()), int((~y).sum())
@@ -87,9 +87,9 @@ def influence_of_patients(
         class, and with other cases.
 
     Raises:
-        ValueError: The numbers of labels and scores differ.
+        ValueError: The numbers of labels and scores differ, or labels are not 0 or 1.
     """
-    y = np.asarray(labels, dtype=bool)
+    y = flags(labels)
     ids, place = np.unique(np.asarray(patients), return_inverse=True)
     auc, phi = influence(y, scores)
     sums, counts = np.zeros((2, len(phi), len(ids))), list[int]()
@@ -111,11 +111,26 @@ def placements(labels: ArrayLike, scores: ArrayLike) -> Floats:
 
     Returns:
         Counts of shape (k, n).
+
+    Raises:
+        ValueError: Labels are not 0 or 1.
     """
-    y, s = np.asarray(labels, dtype=bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    y, s = flags(labels), np.atleast_2d(np.asarray(scores, dtype=np.float64))
     among_all, within_side = rankdata(s, axis=1), np.empty_like(s)  # midranks T_Z, and T_X or T_Y: O(n log n)
     within_side[:, y], within_side[:, ~y] = rankdata(s[:, y], axis=1), rankdata(s[:, ~y], axis=1)
     return np.asarray(among_all - within_side)
+
+
+def flags(labels: ArrayLike) -> NDArray[np.bool_]:
+    """Return labels as flags.
+
+    Raises:
+        ValueError: A label is not 0 or 1.
+    """
+    y = np.asarray(labels, dtype=np.float64)
+    if not np.isin(y, (0.0, 1.0)).all():
+        raise ValueError("labels must be 0 or 1")
+    return y.astype(bool)
 
 
 def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
@@ -136,7 +151,7 @@ def delong_test(
         patients: Patient of each case, an array of shape (n,); None where each has one case.
 
     Raises:
-        ValueError: The arrays differ in shape.
+        ValueError: The arrays differ in shape, or labels are not 0 or 1.
     """
     y, a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (labels, a, b))
     if not y.shape == a.shape == b.shape:
@@ -148,7 +163,7 @@ def delong_test(
     auc = np.mean([auc for auc, *_ in of_classes], axis=0)
     phi = np.mean([sides.sum(0) for _, sides, _ in of_classes], axis=0)
     value = float(auc[0] - auc[1])
-    error = float(np.sqrt(((phi[0] - phi[1]) ** 2).sum()))
+    error = float(np.sqrt(((phi[0] - phi[1]) ** 2).sum())) if np.isfinite(value) else float("nan")
     if error < 1e-12:  # both order the cases alike, or all patients differ by the same amount
         # Without a standard error, p is the least p-value of an exact test that exchanges the two runs'
         # scores of each patient, where all patients agree in direction.

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from radgaze.errors import UserError
-from radgaze.evaluation.statistics.delong import placements
+from radgaze.evaluation.statistics.delong import flags, placements
 from radgaze.evaluation.statistics.resampling import LEVEL
 
 Floats = NDArray[np.float64]
@@ -102,8 +102,11 @@ def pseudovalues(labels: ArrayLike, scores: ArrayLike) -> Floats:
 
     Returns:
         Array (R, C); NaN where there are fewer than two cases with or without the disease.
+
+    Raises:
+        ValueError: Labels are not 0 or 1.
     """
-    y, s = np.asarray(labels, dtype=bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    y, s = flags(labels), np.atleast_2d(np.asarray(scores, dtype=np.float64))
     m, n, N = int(y.sum()), int((~y).sum()), y.size
     if m < 2 or n < 2:
         return np.full(s.shape, NONE)

@@ -16,16 +16,17 @@ def rank_correlation_of(x: ArrayLike, y: ArrayLike) -> Statistic:
     """Return Spearman's ρ of x and y (n,) as a function of case weights, which are multiplicities.
 
     A case of weight w counts w times: ρ is Pearson's correlation of the midranks among Σw cases. It is NaN
-    where x or y is the same in all cases of positive weight.
+    where x or y is the same in all cases of positive weight, or NaN in one of them.
     """
     of_x, of_y = (np.asarray(values, dtype=np.float64) for values in (x, y))
+    unknown = np.isnan(of_x) | np.isnan(of_y)
 
     def statistic(weights: Floats) -> Floats:
         total = weights.sum(1, keepdims=True)
         a, b = (midranks(values, weights) - (total + 1) / 2 for values in (of_x, of_y))
         covariance = (weights * a * b).sum(1)
         variance = (weights * a * a).sum(1) * (weights * b * b).sum(1)
-        is_defined = variance > _NONE
+        is_defined = (variance > _NONE) & ~(weights[:, unknown] > 0).any(1)
         rho: Floats = np.divide(
             covariance, np.sqrt(variance, where=is_defined, out=np.ones_like(variance)),
             out=np.full(len(weights), np.nan), where=is_defined,

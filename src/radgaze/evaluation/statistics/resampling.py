@@ -144,9 +144,13 @@ class Estimate:
         """The `stated` interval, else percentiles of the resamples on which the figure is defined."""
         if self.stated is not None:
             return self.stated
+        return percentile_interval(self._defined)
+
+    @property
+    def _defined(self) -> Floats:
+        """The resamples on which the figure is defined, moved where they are `centred`."""
         defined = self.resampled[np.isfinite(self.resampled)]
-        moved = defined + (self.value - defined.mean()) if self.centred and defined.size else defined
-        return percentile_interval(moved)
+        return defined + (self.value - defined.mean()) if self.centred and defined.size else defined
 
     @property
     def p(self) -> float:
@@ -155,7 +159,7 @@ class Estimate:
         It inverts the percentile interval: p < 0.05 where the 95% interval excludes 0. Its least value is
         2/(R + 1).
         """
-        defined = self.resampled[np.isfinite(self.resampled)]
+        defined = self._defined
         if not np.isfinite(self.value) or defined.size == 0:
             return float("nan")
         sides = (1 + (defined <= 0).sum(), 1 + (defined >= 0).sum())

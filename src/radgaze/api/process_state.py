@@ -1,0 +1,30 @@
+"""The state of the caller's process that a training sets: random generators, and PyTorch's determinism."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Restore the generators of Python, NumPy and PyTorch, and PyTorch's flags, when the context ends."""
+    of_python = random.getstate()
+    of_numpy = np.random.get_state()  # noqa: NPY002  the generator that a caller without one of their own has
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    # To ask for the generator of a GPU that is not in use yet would take its memory.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)  # noqa: NPY002
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.backends.cudnn.benchmark = benchmark
