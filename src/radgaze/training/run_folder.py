@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from radgaze import locks
 from radgaze.console import note
 from radgaze.errors import UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
@@ -39,6 +42,33 @@ FILES = {
 }
 """Files and folders that training, evaluating and reporting write into a run's folder."""
 
+LOCK = "train.lock"
+"""File that is in a run's folder while a training is at work there, and after it was killed."""
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold a lock that keeps a second training out of a run's folder.
+
+    The folder is made for it; where the block leaves nothing in it, it is removed again.
+
+    Args:
+        out: Folder of the run.
+
+    Raises:
+        UserError: Another training holds the lock.
+    """
+    missing = [each for each in (out, *out.parents) if not each.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        message = f"another training is at work in {out}; wait for it, or stop it"
+        with locks.temporary(out / LOCK, message):
+            yield
+    finally:
+        with suppress(OSError):  # one that is not empty stays
+            for each in missing:  # the innermost first
+                each.rmdir()
+
 
 def check_resumable(out: Path, *, clear: bool) -> None:
     """Check that the run in a folder can be resumed.
@@ -68,7 +98,7 @@ def check_new(out: Path, overwrite: bool) -> None:
     """
     if out.is_dir():
         clear_leftovers(out)
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(each.name != LOCK for each in out.iterdir()):
         if not overwrite:
             raise UserError(f"{out} is not empty; give another `out`, `resume={out}`, or `overwrite=True`")
         try:
@@ -110,7 +140,7 @@ def make(out: Path, *, resume: bool) -> None:
         for path in sorted(out.iterdir()):
             if path.name in FILES:
                 _remove(path)
-            else:
+            elif path.name != LOCK:
                 remaining.append(shortened(path.name, 40))
         if remaining:
             names = ", ".join(remaining[:3]) + (", …" if remaining[3:] else "")
