@@ -301,6 +301,33 @@ def test_a_folder_that_holds_something_is_left_alone(config: Configure, tmp_path
     assert (out / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_refused_training_removes_no_file(config: Configure, tmp_path: Path) -> None:
+    """Those of the user may have such names, and another process may just be writing."""
+    out, names = tmp_path / "mine", {".download.part", ".notes.json.0a1b2c3d.part", "notes.txt"}
+    (out / "checkpoints").mkdir(parents=True)
+    for path in (*(out / name for name in names), out / "checkpoints" / ".last.ckpt.0a1b2c3d.part"):
+        path.touch()
+    before = sorted(out.rglob("*"))
+    for given in ({}, {"overwrite": True}):
+        with pytest.raises(UserError, match="mine is not empty"):
+            train(config(), out, **given)
+    (out / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(UserError, match="mine is not a run"):
+        train(config(), out, resume=True)
+    (out / "checkpoints" / "last.ckpt").unlink()
+    assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_a_killed_training_left_is_removed_by_the_next(resume: bool, tmp_path: Path) -> None:
+    (tmp_path / ".config.yaml.0a1b2c3d.part").touch()
+    run_folder.check_new(tmp_path, overwrite=False)  # it is as good as empty
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".last.ckpt.0a1b2c3d.part").touch()
+    run_folder.make(tmp_path, resume=resume)
+    assert not list(tmp_path.rglob("*.part"))
+
+
 @pytest.mark.parametrize("how", ["new", "overwrite", "resume"])
 def test_a_second_training_is_kept_out_of_a_folder_in_which_one_is_at_work(
     how: str, config: Configure, tmp_path: Path

@@ -63,7 +63,7 @@ def fit(
 ) -> Run:
     """Train a run on a store that is open, see `radgaze.training.train`."""
     if resume:
-        run_folder.check_resumable(out, clear=is_first())
+        run_folder.check_resumable(out)
     config, found_input = with_found_input(with_found_parts(config, store), out if resume else None)
     check(config, store)
     config = _with_classification(config, store)

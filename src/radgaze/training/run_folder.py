@@ -10,7 +10,7 @@ from pathlib import Path
 from radgaze import locks
 from radgaze.console import note
 from radgaze.errors import UserError, shortened
-from radgaze.files import clear_leftovers, stay_within
+from radgaze.files import clear_leftovers, is_any_leftover, stay_within
 from radgaze.runs import (
     dates,
     initial_weights,
@@ -70,12 +70,8 @@ def locked(out: Path) -> Iterator[None]:
                 each.rmdir()
 
 
-def check_resumable(out: Path, *, clear: bool) -> None:
+def check_resumable(out: Path) -> None:
     """Check that the run in a folder can be resumed.
-
-    Args:
-        out: Folder of the run.
-        clear: Whether to remove temporary files of an interrupted run.
 
     Raises:
         UserError: There is no checkpoint, a link leads out of the folder, or the history is damaged.
@@ -83,9 +79,6 @@ def check_resumable(out: Path, *, clear: bool) -> None:
     if not resumable(out):
         raise UserError(f"{out} cannot be resumed: it has no {FOLDER}/{LAST}")
     stay_within(out)
-    if clear:
-        for folder in (out, out / FOLDER):
-            clear_leftovers(folder)
     if (out / HISTORY).is_file():
         read_history(out / HISTORY)
 
@@ -96,9 +89,7 @@ def check_new(out: Path, overwrite: bool) -> None:
     Raises:
         UserError: The folder is not empty, and `overwrite` is not set, it holds no run, or it is a link.
     """
-    if out.is_dir():
-        clear_leftovers(out)
-    if out.exists() and any(each.name != LOCK for each in out.iterdir()):
+    if out.exists() and any(each.name != LOCK and not is_any_leftover(each) for each in out.iterdir()):
         if not overwrite:
             raise UserError(f"{out} is not empty; give another `out`, `resume={out}`, or `overwrite=True`")
         try:
@@ -128,13 +119,15 @@ def _remove(path: Path) -> None:
 
 
 def make(out: Path, *, resume: bool) -> None:
-    """Make the folder of a run.
+    """Make the folder of a run, or remove from it what an interrupted training left.
 
     Args:
         out: Folder of the run.
         resume: Whether the run in the folder is continued; otherwise `FILES` in it are removed, and no other
             file.
     """
+    for folder in (out, out / FOLDER):  # now that it is locked
+        clear_leftovers(folder)
     if out.exists() and not resume:
         remaining = []
         for path in sorted(out.iterdir()):
