@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -326,6 +327,28 @@ def test_what_a_killed_training_left_is_removed_by_the_next(resume: bool, tmp_pa
     (tmp_path / "checkpoints" / ".last.ckpt.0a1b2c3d.part").touch()
     run_folder.make(tmp_path, resume=resume)
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("removed", [1, 2])
+def test_a_run_whose_removal_was_cut_off_can_still_be_overwritten(
+    removed: int, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("config.yaml", "history.csv", "predictions.parquet"):
+        (tmp_path / name).touch()
+    settings.write(config(), tmp_path / "config.yaml")
+    (tmp_path / "thesis.txt").touch()  # so that without settings the folder is no run's
+    remove, done = run_folder._remove, list[Path]()
+
+    def killed(path: Path) -> None:
+        remove(path)
+        done.append(path)
+        if len(done) == removed:
+            raise SystemExit
+
+    with monkeypatch.context() as patch, suppress(SystemExit):
+        patch.setattr(run_folder, "_remove", killed)
+        run_folder.make(tmp_path, resume=False)
+    run_folder.check_new(tmp_path, overwrite=True)
 
 
 @pytest.mark.parametrize("how", ["new", "overwrite", "resume"])

@@ -130,7 +130,8 @@ def make(out: Path, *, resume: bool) -> None:
         clear_leftovers(folder)
     if out.exists() and not resume:
         remaining = []
-        for path in sorted(out.iterdir()):
+        # The settings last: without them what a kill leaves is no run, which nothing replaces.
+        for path in sorted(out.iterdir(), key=lambda path: (path.name == "config.yaml", path)):
             if path.name in FILES:
                 _remove(path)
             elif path.name != LOCK:
