@@ -352,10 +352,11 @@ def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path: Path) -> N
 
 
 def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    for name in (".metrics.json.0a1b2c3d.part", ".hidden", "a.part", "metrics.json"):
+    others = [".download.part", ".hidden", "a.part", "metrics.json"]
+    for name in (".metrics.json.0a1b2c3d.part", *others):
         (tmp_path / name).touch()
     clear_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "a.part", "metrics.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == others
 
 
 def test_a_private_file_is_never_readable_by_others(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import pytest
 
 from radgaze import locks
@@ -101,6 +102,31 @@ def test_the_lock_is_free_after_the_block_whatever_ends_it(tmp_path: Path) -> No
         raise ZeroDivisionError
     assert is_free(path)
     assert path.is_file()  # a removed file would let two processes lock two files of one name
+
+
+def test_a_temporary_lock_removes_its_own_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with locks.temporary(path, BUSY), pytest.raises(UserError, match=BUSY), locks.temporary(path, BUSY):
+        pass
+    assert not path.exists()
+    with locks.temporary(path, BUSY):
+        path.unlink()
+        path.touch()  # of another process, in a new folder of that name
+    assert path.exists()
+
+
+def test_a_temporary_lock_is_not_held_on_a_file_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+
+    def late(descriptor: int, *, blocking: bool) -> bool:
+        path.unlink()  # who held the lock is done just then
+        return filelock.lock_descriptor(descriptor, blocking=blocking)
+
+    monkeypatch.setattr(locks, "lock_descriptor", late)
+    with pytest.raises(UserError, match=BUSY), locks.temporary(path, BUSY):
+        pass
 
 
 def test_patience_waits_for_the_lock(tmp_path: Path) -> None:

@@ -126,11 +126,15 @@ def is_leftover(path: Path, name: str) -> bool:
     return path.name.startswith(_begin(name)) and path.name.endswith(SUFFIX)
 
 
+def is_any_leftover(path: Path) -> bool:
+    """Whether a file is an unfinished one of a killed process, or one that a process is writing."""
+    return re.fullmatch(rf"\..*\.[0-9a-f]{{8}}\{SUFFIX}", path.name) is not None and not path.is_dir()
+
+
 def clear_leftovers(folder: Path) -> None:
-    """Remove the unfinished files of killed processes from a folder."""
-    for path in folder.glob(f".*{SUFFIX}"):
-        if not path.is_dir():
-            path.unlink(missing_ok=True)
+    """Remove the unfinished files of killed processes from a folder, in which no other process may write."""
+    for path in filter(is_any_leftover, folder.glob(f".*{SUFFIX}")):
+        path.unlink(missing_ok=True)
 
 
 def as_path(value: object, name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import lock_descriptor
@@ -54,6 +54,39 @@ def exclusive(path: Path, message: str, *, patience: float = 0.0) -> Iterator[in
         if descriptor in _held:  # not so in a forked child that leaves the block
             _held.discard(descriptor)
             os.close(descriptor)
+
+
+@contextmanager
+def temporary(path: Path, message: str) -> Iterator[None]:
+    """Hold a lock while the block runs, as `exclusive` does, and remove its file at the end.
+
+    Only a killed process leaves the file behind, which locks nothing then.
+
+    Args:
+        path: File of the lock.
+        message: Message of the error where another process holds the lock.
+
+    Raises:
+        UserError: Another process holds the lock.
+        OSError: The file cannot be opened or locked.
+    """
+    with exclusive(path, message) as descriptor:
+        if not _is_at(path, descriptor):  # removed since it was opened; another may lock one of that name
+            raise UserError(message)
+        try:
+            yield
+        finally:
+            if descriptor in _held and _is_at(path, descriptor):
+                with suppress(OSError):  # Windows removes no open file
+                    path.unlink()
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether a path is that of an open file, which may have been removed."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _close_in_child() -> None:

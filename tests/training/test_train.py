@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import lightning as L
 import polars as pl
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -25,12 +30,12 @@ from radgaze.objectives.triangle import Shares
 from radgaze.options import FieldError
 from radgaze.reporting.description import StoreFacts, facts
 from radgaze.reporting.run_page import report
-from radgaze.runs import resumed
+from radgaze.runs import resumed, settings
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
-from radgaze.training import fitting
+from radgaze.training import fitting, run_folder
 from radgaze.training.checks import check_selection
 from radgaze.training.module import GazeGuided, NonFiniteLossError
 from radgaze.training.run_folder import EVALUATED, FILES
@@ -295,6 +300,101 @@ def test_a_folder_that_holds_something_is_left_alone(config: Configure, tmp_path
     with pytest.raises(UserError, match="cannot be resumed"):
         train(config(), out, resume=True)
     assert (out / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_refused_training_removes_no_file(config: Configure, tmp_path: Path) -> None:
+    """Those of the user may have such names, and another process may just be writing."""
+    out, names = tmp_path / "mine", {".download.part", ".notes.json.0a1b2c3d.part", "notes.txt"}
+    (out / "checkpoints").mkdir(parents=True)
+    for path in (*(out / name for name in names), out / "checkpoints" / ".last.ckpt.0a1b2c3d.part"):
+        path.touch()
+    before = sorted(out.rglob("*"))
+    for given in ({}, {"overwrite": True}):
+        with pytest.raises(UserError, match="mine is not empty"):
+            train(config(), out, **given)
+    (out / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(UserError, match="mine is not a run"):
+        train(config(), out, resume=True)
+    (out / "checkpoints" / "last.ckpt").unlink()
+    assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_a_killed_training_left_is_removed_by_the_next(resume: bool, tmp_path: Path) -> None:
+    (tmp_path / ".config.yaml.0a1b2c3d.part").touch()
+    run_folder.check_new(tmp_path, overwrite=False)  # it is as good as empty
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".last.ckpt.0a1b2c3d.part").touch()
+    run_folder.make(tmp_path, resume=resume)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("removed", [1, 2])
+def test_a_run_whose_removal_was_cut_off_can_still_be_overwritten(
+    removed: int, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("config.yaml", "history.csv", "predictions.parquet"):
+        (tmp_path / name).touch()
+    settings.write(config(), tmp_path / "config.yaml")
+    (tmp_path / "thesis.txt").touch()  # so that without settings the folder is no run's
+    remove, done = run_folder._remove, list[Path]()
+
+    def killed(path: Path) -> None:
+        remove(path)
+        done.append(path)
+        if len(done) == removed:
+            raise SystemExit
+
+    with monkeypatch.context() as patch, suppress(SystemExit):
+        patch.setattr(run_folder, "_remove", killed)
+        run_folder.make(tmp_path, resume=False)
+    run_folder.check_new(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("how", ["new", "overwrite", "resume"])
+def test_a_second_training_is_kept_out_of_a_folder_in_which_one_is_at_work(
+    how: str, config: Configure, tmp_path: Path
+) -> None:
+    """Else the folder has the weights of one under the settings of the other."""
+    out, other = tmp_path / "run", config("no_decoder", seed=2)
+
+    class Second(Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+            if how == "new":  # both found no folder
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(run_folder, "check_new", lambda *_: None)
+                    self.attempt()
+            elif trainer.current_epoch == 1:
+                self.attempt()
+
+        def attempt(self) -> None:
+            with pytest.raises(UserError, match="another training is at work in "):
+                train(other, out, overwrite=how == "overwrite", resume=how == "resume")
+
+    run = train(config("no_decoder"), out, callbacks=[Second()])
+    assert run.history()["epoch"].to_list() == [0, 1]
+    assert settings.read(out / "config.yaml").seed == run.config.seed != other.seed
+    assert not (out / "train.lock").exists()
+
+
+def test_the_lock_of_a_killed_training_keeps_nobody_out(config: Configure, tmp_path: Path) -> None:
+    killed = (
+        "import os, sys; from pathlib import Path; from radgaze.training import run_folder\n"
+        "with run_folder.locked(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    out = tmp_path / "runs" / "run"
+    subprocess.run([sys.executable, "-c", killed, str(out)], check=False)
+    assert [path.name for path in out.iterdir()] == ["train.lock"]
+    train(config("no_decoder", trainer={"max_epochs": 1}), out)
+    (out / "train.lock").touch()
+    assert train(config("no_decoder"), out, resume=True).history().height == 2
+    assert not (out / "train.lock").exists()
+
+
+def test_a_refused_training_leaves_no_folder(config: Configure, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no-such-encoder"):
+        train(config(model={"encoder": "no-such-encoder"}), tmp_path / "runs" / "run")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_store_without_gaze_trains_the_classifier_and_refuses_what_needs_gaze(

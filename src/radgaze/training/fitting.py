@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -62,7 +63,7 @@ def fit(
 ) -> Run:
     """Train a run on a store that is open, see `radgaze.training.train`."""
     if resume:
-        run_folder.check_resumable(out, clear=is_first())
+        run_folder.check_resumable(out)
     config, found_input = with_found_input(with_found_parts(config, store), out if resume else None)
     check(config, store)
     config = _with_classification(config, store)
@@ -71,45 +72,46 @@ def fit(
     training = Begun()
     trainer = make_trainer(config, out, checkpoints, best, [*callbacks, training])
     _check_devices(config, trainer.world_size)
-    last = checkpoints.newest(tell=trainer.is_global_zero) if resume else None
-    if resume:
-        origin.check(store, out, "it cannot be resumed: prepare the store as it was, or train again")
-    if trainer.is_global_zero:
-        _tell_of_store(config, store)
+    with run_folder.locked(out) if trainer.is_global_zero else nullcontext():
+        last = checkpoints.newest(tell=trainer.is_global_zero) if resume else None
         if resume:
-            check_unchanged(settings.read(out / "config.yaml"), config)
-        else:
-            run_folder.check_new(out, overwrite)
-    keep_memory_of(config.model)
-    L.seed_everything(config.seed, workers=True, verbose=False)
-    # A checkpoint has all weights: those that the encoder once started from are not fetched again.
-    initial = replace(config.model, weights="none") if resume else config.model
-    model = models.create(initial, len(store.classes), config.input.size)
-    fine_tuning.prepare(model, config)
-    data = StoreData(store, config)
-    notices = _checked_cases(config, data)
-    check_network(model, config, data.validation_cases)
-    if trainer.is_global_zero:
-        _begin(config, store, out, checkpoints.epochs if resume else None)  # after all checks
-        if found_input is not None:
-            initial_weights.write(training_from(config, model, found_input), out)
-        _tell_of_data(config, data, notices, trainer.world_size)
-    module = GazeGuided(model, config, len(store.classes))
-    stopped = _fit(trainer, module, data, last, training)
-    if not trainer.is_global_zero:
-        return Run(out, config)
-    if not checkpoints.load_best(model, best.best_model_path):
+            origin.check(store, out, "it cannot be resumed: prepare the store as it was, or train again")
+        if trainer.is_global_zero:
+            _tell_of_store(config, store)
+            if resume:
+                check_unchanged(settings.read(out / "config.yaml"), config)
+            else:
+                run_folder.check_new(out, overwrite)
+        keep_memory_of(config.model)
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        # A checkpoint has all weights: those that the encoder once started from are not fetched again.
+        initial = replace(config.model, weights="none") if resume else config.model
+        model = models.create(initial, len(store.classes), config.input.size)
+        fine_tuning.prepare(model, config)
+        data = StoreData(store, config)
+        notices = _checked_cases(config, data)
+        check_network(model, config, data.validation_cases)
+        if trainer.is_global_zero:
+            _begin(config, store, out, checkpoints.epochs if resume else None)  # after all checks
+            if found_input is not None:
+                initial_weights.write(training_from(config, model, found_input), out)
+            _tell_of_data(config, data, notices, trainer.world_size)
+        module = GazeGuided(model, config, len(store.classes))
+        stopped = _fit(trainer, module, data, last, training)
+        if not trainer.is_global_zero:
+            return Run(out, config)
+        if not checkpoints.load_best(model, best.best_model_path):
+            if stopped:
+                raise Stopped("before the first epoch was over; nothing is kept")
+            raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train again")
+        _keep(model, config, store, out)
         if stopped:
-            raise Stopped("before the first epoch was over; nothing is kept")
-        raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train again")
-    _keep(model, config, store, out)
-    if stopped:
-        raise Stopped(
-            f"the best weights so far are in {out / 'model'}; go on with: {call('train', resume=out)}"
-        )
-    if predictions:
-        _write(predict(model, store, config, device=_device(trainer, module)), out / PREDICTIONS)
-    return Run.open(out, model=given_of(config.model))
+            raise Stopped(
+                f"the best weights so far are in {out / 'model'}; go on with: {call('train', resume=out)}"
+            )
+        if predictions:
+            _write(predict(model, store, config, device=_device(trainer, module)), out / PREDICTIONS)
+        return Run.open(out, model=given_of(config.model))
 
 
 def _keep(model: nn.Module, config: Config, store: Store, out: Path) -> None:

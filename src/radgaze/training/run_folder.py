@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from radgaze import locks
 from radgaze.console import note
 from radgaze.errors import UserError, shortened
-from radgaze.files import clear_leftovers, stay_within
+from radgaze.files import clear_leftovers, is_any_leftover, stay_within
 from radgaze.runs import (
     dates,
     initial_weights,
@@ -39,13 +42,36 @@ FILES = {
 }
 """Files and folders that training, evaluating and reporting write into a run's folder."""
 
+LOCK = "train.lock"
+"""File that is in a run's folder while a training is at work there, and after it was killed."""
 
-def check_resumable(out: Path, *, clear: bool) -> None:
-    """Check that the run in a folder can be resumed.
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold a lock that keeps a second training out of a run's folder.
+
+    The folder is made for it; where the block leaves nothing in it, it is removed again.
 
     Args:
         out: Folder of the run.
-        clear: Whether to remove temporary files of an interrupted run.
+
+    Raises:
+        UserError: Another training holds the lock.
+    """
+    missing = [each for each in (out, *out.parents) if not each.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        message = f"another training is at work in {out}; wait for it, or stop it"
+        with locks.temporary(out / LOCK, message):
+            yield
+    finally:
+        with suppress(OSError):  # one that is not empty stays
+            for each in missing:  # the innermost first
+                each.rmdir()
+
+
+def check_resumable(out: Path) -> None:
+    """Check that the run in a folder can be resumed.
 
     Raises:
         UserError: There is no checkpoint, a link leads out of the folder, or the history is damaged.
@@ -53,9 +79,6 @@ def check_resumable(out: Path, *, clear: bool) -> None:
     if not resumable(out):
         raise UserError(f"{out} cannot be resumed: it has no {FOLDER}/{LAST}")
     stay_within(out)
-    if clear:
-        for folder in (out, out / FOLDER):
-            clear_leftovers(folder)
     if (out / HISTORY).is_file():
         read_history(out / HISTORY)
 
@@ -66,9 +89,7 @@ def check_new(out: Path, overwrite: bool) -> None:
     Raises:
         UserError: The folder is not empty, and `overwrite` is not set, it holds no run, or it is a link.
     """
-    if out.is_dir():
-        clear_leftovers(out)
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(each.name != LOCK and not is_any_leftover(each) for each in out.iterdir()):
         if not overwrite:
             raise UserError(f"{out} is not empty; give another `out`, `resume={out}`, or `overwrite=True`")
         try:
@@ -98,19 +119,22 @@ def _remove(path: Path) -> None:
 
 
 def make(out: Path, *, resume: bool) -> None:
-    """Make the folder of a run.
+    """Make the folder of a run, or remove from it what an interrupted training left.
 
     Args:
         out: Folder of the run.
         resume: Whether the run in the folder is continued; otherwise `FILES` in it are removed, and no other
             file.
     """
+    for folder in (out, out / FOLDER):  # now that it is locked
+        clear_leftovers(folder)
     if out.exists() and not resume:
         remaining = []
-        for path in sorted(out.iterdir()):
+        # The settings last: without them what a kill leaves is no run, which nothing replaces.
+        for path in sorted(out.iterdir(), key=lambda path: (path.name == "config.yaml", path)):
             if path.name in FILES:
                 _remove(path)
-            else:
+            elif path.name != LOCK:
                 remaining.append(shortened(path.name, 40))
         if remaining:
             names = ", ".join(remaining[:3]) + (", …" if remaining[3:] else "")

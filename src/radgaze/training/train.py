@@ -56,7 +56,7 @@ def train(
             `resume` continues.
     """
     if resume:
-        run_folder.check_resumable(out, clear=False)
+        run_folder.check_resumable(out)
     elif not PROCESS.intersection(os.environ):
         run_folder.check_new(out, overwrite)
     loggers.check(config.trainer.logger)
