@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -149,3 +151,22 @@ def test_a_child_leaves_the_block_without_harm(tmp_path: Path) -> None:
             assert not is_free(tmp_path / "lock")
     if not child:
         os._exit(0)
+
+
+def test_a_temporary_lock_is_done_without_where_the_file_system_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(number: int) -> Callable[..., bool]:
+        def lock(*_: object, **__: object) -> bool:
+            raise OSError(number, "no locks")
+
+        return lock
+
+    monkeypatch.setattr(locks, "lock_descriptor", failing(errno.ENOLCK))
+    with locks.temporary(tmp_path / "lock", "busy"):
+        pass
+    with pytest.raises(OSError, match="no locks"), locks.exclusive(tmp_path / "other", "busy"):
+        pass
+    monkeypatch.setattr(locks, "lock_descriptor", failing(errno.EIO))
+    with pytest.raises(OSError, match="no locks"), locks.temporary(tmp_path / "lock", "busy"):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ from radgaze.errors import UserError
 PAUSE = 0.2
 """Seconds between two attempts to take a lock."""
 
+WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+"""Errors of a file system that has no locks, as those of some clusters."""
+
 _held: set[int] = set()
 
 
 @contextmanager
-def exclusive(path: Path, message: str, *, patience: float = 0.0) -> Iterator[int]:
+def exclusive(path: Path, message: str, *, patience: float = 0.0, required: bool = True) -> Iterator[int]:
     """Hold a lock while the block runs; yields the descriptor of the lock's file.
 
     The lock belongs to the open file, so who holds the descriptor holds the lock:
@@ -36,6 +40,7 @@ def exclusive(path: Path, message: str, *, patience: float = 0.0) -> Iterator[in
         path: File of the lock, created where it is missing and left behind.
         message: Message of the error where another process holds the lock.
         patience: Seconds to wait for the lock.
+        required: Whether it is an error that the file system has no locks; otherwise the block runs without.
 
     Raises:
         UserError: Another process holds the lock.
@@ -45,7 +50,7 @@ def exclusive(path: Path, message: str, *, patience: float = 0.0) -> Iterator[in
     _held.add(descriptor)
     try:
         until = time.monotonic() + patience
-        while not lock_descriptor(descriptor, blocking=False):
+        while not _locked(descriptor, required=required):
             if time.monotonic() >= until:
                 raise UserError(message)
             time.sleep(PAUSE)
@@ -56,11 +61,21 @@ def exclusive(path: Path, message: str, *, patience: float = 0.0) -> Iterator[in
             os.close(descriptor)
 
 
+def _locked(descriptor: int, *, required: bool) -> bool:
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError as error:
+        if required or error.errno not in WITHOUT_LOCKS:
+            raise
+        return True
+
+
 @contextmanager
 def temporary(path: Path, message: str) -> Iterator[None]:
     """Hold a lock while the block runs, as `exclusive` does, and remove its file at the end.
 
-    Only a killed process leaves the file behind, which locks nothing then.
+    Only a killed process leaves the file behind, which locks nothing then. Where the file system has no
+    locks, the block runs without one.
 
     Args:
         path: File of the lock.
@@ -70,7 +85,7 @@ def temporary(path: Path, message: str) -> Iterator[None]:
         UserError: Another process holds the lock.
         OSError: The file cannot be opened or locked.
     """
-    with exclusive(path, message) as descriptor:
+    with exclusive(path, message, required=False) as descriptor:
         if not _is_at(path, descriptor):  # removed since it was opened; another may lock one of that name
             raise UserError(message)
         try:

@@ -62,6 +62,14 @@ def test_no_object_of_another_image_stays_in_a_folder_that_is_overwritten(
     assert [path.name for path in (out / "image-001").iterdir()] == ["notes.txt"]
 
 
+def test_no_number_of_an_earlier_call_keeps_its_objects(run: Run, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dicom"
+    assert main(words("predict", run, images, "--dicom", str(out))) == 1
+    assert {path.parent.name for path in out.rglob("*.dcm")} == {"image-001", "image-002"}
+    assert main(words("predict", run, images / "b.dcm", "--dicom", str(out), "--overwrite")) == 0
+    assert {path.parent.name for path in out.rglob("*.dcm")} == {"image-001"}
+
+
 def test_the_table_and_the_results_are_of_one_prediction(run: Run, images: Path, tmp_path: Path) -> None:
     import polars as pl
 

@@ -238,6 +238,41 @@ def test_what_is_done_is_left_and_other_settings_are_refused(run: Run, tmp_path:
     assert set(described(tmp_path / cases[0])["methods"]) == {"backprop"}
 
 
+def test_no_number_of_an_earlier_call_keeps_its_maps_when_a_shorter_or_stopped_one_overwrites_them(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, out = np.random.default_rng(2), tmp_path / "out"
+    for name in "abc":
+        Image.fromarray(draw.integers(0, 255, (30, 40), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    a, b, c = (str(tmp_path / f"{name}.png") for name in "abc")
+    again = ExplainFilesOptions(methods=("grad_cam",), overwrite=True)
+
+    def with_maps() -> list[str]:
+        return sorted(path.parent.name for path in out.rglob("maps.npz"))
+
+    explain(run, [a, b, c], out, again)
+    assert with_maps() == ["image-001", "image-002", "image-003"]
+    explain(run, [c], out, again)
+    assert with_maps() == ["image-001"]
+    explain(run, [a, b], out, again)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("radgaze.explaining.making.write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        explain(run, [b, a], out, again)
+    assert with_maps() == []
+
+
+def test_maps_of_cases_leave_those_of_files_in_their_folder(run: Run, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 40), np.uint8)).save(tmp_path / "a.png")
+    options, out = ExplainFilesOptions(methods=("grad_cam",), overwrite=True), tmp_path / "out"
+    explain(run, [str(tmp_path / "a.png")], out, options)
+    explain(run, run.store.cases["case_id"].to_list()[:1], out, options)
+    assert (out / "image-001" / "maps.npz").is_file()
+
+
 def test_no_map_of_another_image_stays_in_a_folder_that_is_overwritten(run: Run, tmp_path: Path) -> None:
     grey = np.random.default_rng(1).integers(0, 255, (30, 40), dtype=np.uint8)
     Image.fromarray(grey).save(tmp_path / "a.png")

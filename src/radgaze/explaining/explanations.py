@@ -153,6 +153,7 @@ class Explanations:
             UserError: It holds maps of such images, two images have one name, or it cannot be written.
         """
         from radgaze.explaining.writing import ADVICE, DONE, clear, write
+        from radgaze.predicting.finding import replaced
 
         out = Path(folder)
         check_folder(out, "folder")
@@ -164,11 +165,11 @@ class Explanations:
             if (out / name / DONE).is_file() and not overwrite:
                 raise UserError(f"{out / name} holds maps already: {ADVICE}")
         out.mkdir(parents=True, exist_ok=True)
+        for name in replaced(names, out) if overwrite else names:
+            clear(out / name)
         for name, each in zip(names, self.parts, strict=True):
             if isinstance(each, Explanation):
                 write(replace(each, subject=replace(each.subject, name=name)), out, self.settings)
-            else:
-                clear(out / name)
         return out
 
     def __repr__(self) -> str:

@@ -21,7 +21,7 @@ from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.options import ExplainFilesOptions, ExplainOptions
 from radgaze.explaining.record import ExplanationSettings
 from radgaze.explaining.writing import ADVICE, DONE, clear, write
-from radgaze.predicting.finding import Requested
+from radgaze.predicting.finding import Requested, replaced
 from radgaze.predicting.inputs import Subject, Unreadable, batched, read
 from radgaze.predicting.options import NamedBy
 from radgaze.predicting.predict import Image, subjects_of
@@ -79,6 +79,9 @@ def explain(
     names = _methods(options.methods, predictor.models, run.config.input.size)
     record = _settings(run, names, options)
     todo, written = _not_done(requested, out, record, overwrite=options.overwrite)
+    names_of_todo = [each.name for each in todo]
+    for name in replaced(names_of_todo, out) if options.overwrite else names_of_todo:
+        clear(out / name)  # all of them first: when this is stopped, none is left of other images
     failed = dict[Requested, str]()
     explainer = _explainer(predictor, names, options)
     by_name, steps = {each.name: each for each in todo}, len(names) * len(predictor.models)
@@ -87,8 +90,6 @@ def explain(
             unreadable = {each.requested: each.reason for each in batch if isinstance(each, Unreadable)}
             bar.advance(steps * len(unreadable))
             failed |= unreadable
-            for each in unreadable:
-                clear(out / each.name)
             subjects = [each for each in batch if isinstance(each, Subject)]
             for explanation in explainer(subjects, bar.advance):
                 written[by_name[explanation.subject.name]] = write(explanation, out, record)

@@ -6,7 +6,8 @@ Does not import torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from radgaze.errors import UserError, call, shortened
 from radgaze.predicting.options import NamedBy
 from radgaze.runs.run import Run
 from radgaze.words import count
+
+_NUMBERED = re.compile(r"image-\d{3,}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,22 @@ def find(images: Sequence[str], run: Run, *, named_by: NamedBy = "number", first
         else:
             requested.append(Requested(place, case_id=place))
     return requested
+
+
+def replaced(names: Iterable[str], out: Path) -> set[str]:
+    """Names of the folders of images in `out` that new results replace.
+
+    These are the given ones and, where one of them is a number, all numbered ones: a number means another
+    file in each call, so that one that is left would pass for a file of the next call.
+
+    Args:
+        names: Names of the images whose results are written next.
+        out: Folder with a folder for each image.
+    """
+    given = set(names)
+    if any(_NUMBERED.fullmatch(name) for name in given) and out.is_dir():
+        given |= {path.name for path in out.iterdir() if _NUMBERED.fullmatch(path.name) and path.is_dir()}
+    return given
 
 
 def _images_of(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from radgaze.clinic.objects.result import Result
 from radgaze.console import progress
 from radgaze.dicom.error import DicomError
 from radgaze.files import written
-from radgaze.predicting.finding import Requested
+from radgaze.predicting.finding import Requested, replaced
 from radgaze.runs.run import Run
 
 
@@ -61,8 +61,10 @@ def write_objects(
         progress("Writing DICOM", total=len(requested), of="images") as bar,
         closing(maker.stream(paths)) as made,
     ):
+        names = [each.name for each in requested]
+        for name in replaced(names, out) if overwrite else names:
+            clear(out / name)  # all of them first: when this is stopped, none is left of other images
         for each, results in zip(requested, made, strict=True):
-            clear(out / each.name)
             if isinstance(results, DicomError):
                 done.failed[each] = str(results)
             else:
