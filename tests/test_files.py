@@ -376,6 +376,24 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+@pytest.mark.parametrize("kind", ["device", "pipe", "file"])
+def test_a_link_to_an_open_file_or_a_device_is_written_through_and_not_replaced(
+    kind: str, tmp_path: Path
+) -> None:
+    link = tmp_path / "out"  # like /dev/stdout, on a terminal, into a pipe, and into a file
+    reader, writer = os.pipe()
+    with (tmp_path / "file").open("w+") as file:
+        number = writer if kind == "pipe" else file.fileno()
+        link.symlink_to("/dev/null" if kind == "device" else f"/proc/self/fd/{number}")
+        with written(link) as path:
+            path.write_text("whole")
+        assert link.is_symlink()
+        assert kind != "pipe" or os.read(reader, 10) == b"whole"
+        assert kind != "file" or file.read() == "whole"
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_fault_of_a_file_is_told_in_one_line_without_the_systems_number() -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/last.ckpt")
     assert in_words(full) == "runs/last.ckpt: No space left on device"

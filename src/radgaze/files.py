@@ -37,8 +37,8 @@ def written(path: Path, *, mode: int = 0o666, lasting: bool = True) -> Iterator[
     """Write a file atomically: yield the path of a new file, which replaces `path` when the block succeeds.
 
     A reader sees the old file or the new one, also after a kill. A link is replaced, not the file that it
-    points to; a device is written to. The new file is in the same folder, since a move between file systems
-    is a copy that can be interrupted.
+    points to; a device or an open file such as /dev/stdout is written to. The new file is in the same folder,
+    since a move between file systems is a copy that can be interrupted.
 
     Args:
         path: Path of the file.
@@ -262,9 +262,11 @@ def _table(path: Path, read: Callable[[], pl.DataFrame], needs: Sequence[str], a
 
 
 def _is_device(path: Path) -> bool:
-    """Whether a path is a device or a pipe, which must not be replaced by a file."""
+    """Whether a path is a device, a pipe or an open file, or a link to one: no file may replace it."""
     try:
-        kind = path.lstat().st_mode
+        kind = path.stat().st_mode
+        if path.is_symlink() and str(path.readlink()).startswith("/proc/"):
+            return True  # as /dev/stdout is, the one of the whole machine
     except OSError:
         return False
     return stat.S_ISCHR(kind) or stat.S_ISBLK(kind) or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)

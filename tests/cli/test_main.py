@@ -9,8 +9,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
-from io import StringIO
+from contextlib import redirect_stdout, suppress
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -111,6 +111,19 @@ def test_an_output_that_nobody_reads_is_no_error(words: str) -> None:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     else:
         assert (done.returncode in (0, 141), done.stderr) == (True, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("words", ["methods", "experiments set3_guided", "train --help"])
+def test_signs_that_an_output_cannot_show_are_written_as_escapes(
+    words: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding))
+    with suppress(SystemExit):  # of help
+        assert main(words.split()) == 0
+    sys.stdout.flush()
+    assert "\\u" in written.getvalue().decode(encoding)
 
 
 @pytest.mark.parametrize("verb", [[verb] for verb in VERBS] + [["prepare", "egd"]])

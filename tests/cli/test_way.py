@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +12,8 @@ import pytest
 import yaml
 
 from radgaze.cli import main
-from radgaze.cli.demo import demonstrate
+from radgaze.cli.demo import demonstrate, make_store
+from radgaze.cli.demo_sizes import QUICK
 from radgaze.errors import UserError
 
 PATIENTS = ["--patients", "60", "--seed", "3", "--pixels", "96", "--workers", "1"]
@@ -149,6 +152,30 @@ def test_a_run_that_is_there_is_replaced_only_when_told_to(
     chosen = ["--experiment", "baseline", "--data", str(folder / "store"), "--out", str(folder / "baseline")]
     assert main(["train", *chosen, *TINY]) == 2
     assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", ["Ctrl-C", "kill"])
+def test_a_demo_that_was_stopped_while_it_simulated_goes_on(
+    stop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        if stop == "kill":  # nothing is cleared up
+            shutil.copytree(tmp_path / "phantom", tmp_path / "left")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("radgaze.simulation.archive.cpu_count", lambda: 1)
+    monkeypatch.setattr("radgaze.cli.demo._prepare", lambda phantom, store: store)
+    scale, phantom = replace(QUICK, patients=6, pixels=64), tmp_path / "phantom"
+    with monkeypatch.context() as patch:
+        patch.setattr("radgaze.simulation.archive._write_tables", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            make_store(tmp_path, scale=scale)
+    if stop == "kill":
+        shutil.copytree(tmp_path / "left", phantom, dirs_exist_ok=True)
+    make_store(tmp_path, scale=scale)
+    names = {each.name for each in phantom.iterdir()}
+    assert names >= {"egd", "mimic", "planted.json", "truth.csv"}
+    assert not list(phantom.glob(".*"))
 
 
 @pytest.mark.slow

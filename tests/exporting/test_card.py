@@ -119,3 +119,17 @@ def test_the_verb_writes_the_card_alone(
     assert main(["card", str(evaluated.path), "--out", str(tmp_path)]) == 2
     assert "is a folder" in capsys.readouterr().err
     assert write_card(evaluated) == evaluated.path / "card.md"
+
+
+def test_a_card_replaces_another_card_and_no_other_file(
+    evaluated: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "README.md"
+    assert write_card(evaluated, out, CardOptions("cc-by-4.0")) == write_card(evaluated, out) == out
+    hub, config = tmp_path / "hub.md", evaluated.path / "config.yaml"
+    hub.write_text("---\nlicense: mit\nlibrary_name: timm\n---\n")  # the card of another library
+    for other in (hub, config):
+        before = other.read_bytes()
+        assert main(["card", str(evaluated.path), "--out", str(other)]) == 2
+        assert f"--out {other} is a file and no card" in capsys.readouterr().err
+        assert other.read_bytes() == before

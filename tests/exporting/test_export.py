@@ -293,6 +293,14 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_two_programs_do_not_write_one_new_folder(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "first").touch()
+        with pytest.raises(UserError, match="is being written"), new_folder(tmp_path / "out"):
+            pass
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["first"]
+
+
 def test_the_check_says_why_it_had_no_test_cases(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     model = network.exported(run, ExportOptions(to="onnx", out=run.path / "model", heatmap="none"))
     monkeypatch.setattr(Run, "batches", lambda *_: iter(()))

@@ -126,6 +126,13 @@ def test_a_broken_configuration_is_refused_and_named(folder: Path, text: bytes) 
     assert "\n" not in str(caught.value)
 
 
+def test_a_setting_of_another_version_is_named_with_that_version(folder: Path) -> None:
+    text = '{"software": "radgaze 99.0", "model": {"future": 1}, "classes": ["a"]}'
+    (folder / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"radgaze .* does not know its setting future, of radgaze 99\.0"):
+        load(folder)
+
+
 def test_what_can_be_saved_can_be_loaded(tmp_path: Path) -> None:
     many = ModelConfig("temporal", weights="none", most_frames=10_000)
     save(create(many, 1, 32), many, ("a" * 1000,), tmp_path, size=32)

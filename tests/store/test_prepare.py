@@ -495,7 +495,10 @@ def test_opening_what_is_no_store_says_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"boxes\.parquet is missing"):
         Store.open(store.path)
     (store.path / "manifest.json").write_text(json.dumps(store.manifest | {"format": 99}))
-    with pytest.raises(UserError, match="format 99"):
+    with pytest.raises(UserError, match=r"format 99, of a newer radgaze than this .*: update radgaze"):
+        Store.open(store.path)
+    (store.path / "manifest.json").write_text(json.dumps(store.manifest | {"format": 0}))
+    with pytest.raises(UserError, match="format 0, this software reads 1: prepare it again"):
         Store.open(store.path)
     (store.path / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="not a store's manifest"):

@@ -213,6 +213,19 @@ def test_two_searches_do_not_share_a_folder(search: MakeSearch, formula: Formula
     assert len(ended(tune(wanted, out, TuneOptions(trials=2, resume=True), runner=formula))) == 2
 
 
+def test_a_search_that_was_stopped_before_its_journal_is_begun_again(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "tune.yaml").write_text("a: 1")  # of the user, where there is no lock
+    with pytest.raises(UserError, match="is not empty"):
+        tune(search(), out, TuneOptions(trials=1), runner=formula)
+    (out / "study.lock").touch()
+    (out / ".tune.yaml.0a1b2c3d.part").touch()
+    assert len(ended(tune(search(), out, TuneOptions(trials=1), runner=formula))) == 1
+
+
 def test_a_trial_that_fails_costs_itself_alone(search: MakeSearch, formula: Formula, tmp_path: Path) -> None:
     def failing(config: Config, out: Path, report: Report) -> float:
         if out.name == "0002":

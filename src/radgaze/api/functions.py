@@ -361,7 +361,7 @@ def card(run: AnyRun, out: PathLike | None = None, **options: object) -> Path:
         **options: Fields of `CardOptions`: `licence`.
 
     Raises:
-        UserError: There is no such option, or a file of the run is damaged.
+        UserError: There is no such option, a file of the run is damaged, or `out` is a file and no card.
     """
     from radgaze.exporting.card import write_card
     from radgaze.exporting.options import CardOptions

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from inspect import signature
+from io import TextIOWrapper
 
 from radgaze import plugins
 from radgaze.cli.factory import TRUST
@@ -75,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output any more, as in `radgaze init set3_guided | head`.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every locale has the signs ∂ and −
     from radgaze.console import messages
 
     name = "radgaze"

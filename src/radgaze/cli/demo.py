@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,13 +108,15 @@ def make_store(out: Path, *, seed: int = 7, scale: Scale = FULL) -> Store:
 def _simulate(options: SimulationOptions) -> None:
     from radgaze.console import say
     from radgaze.errors import UserError
+    from radgaze.exporting.folder import new_folder
     from radgaze.files import read_json
     from radgaze.simulation.archive import simulate
 
     out = Path(options.out)
-    path = out / "planted.json"  # written last: where it exists, the phantom is complete
+    path = out / "planted.json"  # moved there after the data: where it exists, they are complete
     if not path.is_file():
-        simulate(options)
+        with new_folder(out) as folder:  # complete or not at all, so that a stopped demo continues
+            simulate(replace(options, out=folder))
         return
     planted = read_json(path, _is_planted, "name another `out`")
     expected = {name: getattr(options, name) for name in ("patients", "pixels", "confounding", "twins")}

@@ -67,13 +67,17 @@ def write_card(run: Run, out: Path | None = None, options: CardOptions = CardOpt
     """Write the card of a run, as RUN/card.md unless another file is named.
 
     Raises:
-        UserError: A file of the run is damaged, or the file cannot be written.
+        UserError: A file of the run is damaged, or `out` cannot be written or is a file and no card.
     """
     path = run.path / FILE if out is None else out
     if path.is_dir():
         raise UserError(f"`out={path}` is a folder; name a file in it, such as {path / FILE}")
     if out is not None:
         check_folder(path.parent, may_be=("run",))
+        if path.is_file() and not _is_card(path):
+            raise UserError(
+                f"`out={path}` is a file and no card, which this would replace; name another file"
+            )
     text = card(run, options)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(text, path)
@@ -97,6 +101,13 @@ SECTIONS: Mapping[str, Callable[[Subject], list[str]]] = {
     "Use": lambda about: card_words.use(about.run),
 }
 """The sections by title, in their order."""
+
+
+def _is_card(path: Path) -> bool:
+    """Whether a file begins with the header of a card that radgaze wrote."""
+    with path.open("rb") as file:
+        begin = file.read(4096)
+    return begin.startswith(b"---\nlicense:") and b"\nlibrary_name: radgaze\n" in begin
 
 
 def _header(about: Subject) -> str:

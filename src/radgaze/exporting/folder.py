@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from radgaze import locks
 from radgaze.errors import UserError
 from radgaze.outputs import check_folder
 
@@ -33,22 +34,27 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     After an error, what was made is removed; after a kill, the next call removes it.
 
     Raises:
-        UserError: The folder holds files, or cannot be written to.
+        UserError: The folder holds files, cannot be written to, or is being written by another process.
     """
     check_new(path)
     folder = Path(path)
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     part = folder / PART
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        for each in sorted(part.iterdir()):
-            each.replace(folder / each.name)
-        part.rmdir()
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        with suppress(OSError):
-            for each in missing:  # the innermost first
-                each.rmdir()
-        raise
+    new = part / "new"
+    part.mkdir(parents=True, exist_ok=True)
+    with locks.exclusive(
+        part / "lock", f"`out={path}` is being written; wait for it, or name another folder"
+    ):
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            yield new
+            for each in sorted(new.iterdir()):
+                each.replace(folder / each.name)
+            shutil.rmtree(part, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            with suppress(OSError):
+                for each in missing:  # the innermost first
+                    each.rmdir()
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -138,6 +139,10 @@ def _described(about: Path) -> tuple[ModelConfig, tuple[str, ...], int]:
         classes, size = tuple(record["classes"]), record.get("size", 224)
         # The weights that it started from are not needed, and not downloaded.
         settings = {**record["model"], "weights": "none", "weights_dir": None, "pretraining_ids": None}
+        unknown = sorted(settings.keys() - {field.name for field in fields(ModelConfig)})
+        if unknown:
+            made_with = record.get("software", "another version")
+            raise ValueError(f"radgaze {__version__} does not know its setting {unknown[0]}, of {made_with}")
         config = ModelConfig(**settings)
         if not classes or not all(isinstance(name, str) and 0 < len(name) <= LONGEST for name in classes):
             raise ValueError("its classes are no names")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from radgaze.errors import UserError
 from radgaze.store.manifest import Manifest, read_manifest
+from radgaze.version import __version__
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -23,6 +24,11 @@ def open_manifest(path: Path) -> Manifest:
         raise UserError(_why_not(path))
     manifest = read_manifest(path / MANIFEST)
     made_with, files = manifest["format"], manifest["hashes"]
+    if made_with > FORMAT:
+        raise UserError(
+            f"{path} is a store of format {made_with}, of a newer radgaze than this {__version__}, "
+            f"which reads {FORMAT}: update radgaze"
+        )
     if made_with != FORMAT:
         raise UserError(
             f"{path} is a store of format {made_with}, this software reads {FORMAT}: prepare it "

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from radgaze import experiments, locks
 from radgaze.errors import UserError
-from radgaze.files import read_yaml, write_bytes, write_text
+from radgaze.files import is_leftover, read_yaml, write_bytes, write_text
 from radgaze.runs import origin, settings
 from radgaze.runs.config import Config
 from radgaze.store.store import Store
@@ -72,7 +72,7 @@ def opened(search: Search, out: Path, *, resume: bool) -> Iterator[optuna.Study]
         if not (out / JOURNAL).is_file():
             raise UserError(f"{out} holds no search to go on with; leave out `resume` to begin one")
         _compare(values, contents, out / SETTINGS)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and not (out.is_dir() and _is_free(out)):
         raise UserError(
             f"{out} is not empty; choose another `out`, or go on with the search there: `resume=True`"
         )
@@ -113,6 +113,12 @@ def best(study: optuna.Study, count: int) -> list[FrozenTrial]:
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(finished, key=lambda trial: (-(trial.value or 0.0), trial.number))[:count]
+
+
+def _is_free(out: Path) -> bool:
+    """Whether a folder is empty, or holds what a search leaves that was stopped before it had a journal."""
+    names = {each.name for each in out.iterdir() if not is_leftover(each, SETTINGS)}
+    return names in (set(), {LOCK}, {LOCK, SETTINGS})
 
 
 def _create(path: Path, search: Search) -> optuna.Study:
