@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 import radgaze as rg
 from radgaze.cli import main
 from tests.training.conftest import TINY
+
+NO_RUN: Any = "guided"
+NOTHING: Any = None
 
 SHORT = {**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}}
 
@@ -124,7 +128,7 @@ def test_a_phantom_is_prepared(tmp_path: Path) -> None:
 
 
 def test_numbers_of_numpy_are_those_of_python(run: rg.Run, store: rg.Store) -> None:
-    values = {
+    values: dict[str, Any] = {
         "seed": np.int64(3),
         "optimisation": {"learning_rate": np.logspace(-4, -2, 3)[0]},
         "objective": {"mask_gaze": {"weight": np.float32(0.5)}, "heatmap": {"scales": (np.int64(1), 2)}},
@@ -132,21 +136,22 @@ def test_numbers_of_numpy_are_those_of_python(run: rg.Run, store: rg.Store) -> N
     made = rg.config("set3_guided", data=store, **values)
     assert (type(made.seed), type(made.optimisation.learning_rate)) == (int, float)
     assert "learning_rate" in repr(made)
-    plain = {
+    plain: dict[str, Any] = {
         "seed": 3,
         "optimisation": {"learning_rate": 1e-4},
         "objective": {"mask_gaze": {"weight": 0.5}, "heatmap": {"scales": (1, 2)}},
     }
     assert made == rg.config("set3_guided", data=store, **plain)
     assert run.predict(np.zeros((2, 24, 24)), batch_size=np.int64(1)).probabilities.shape[0] == 2
-    seed, fold = np.int64(1), np.int64(2)
+    seed: Any = np.int64(1)
+    fold: Any = np.int64(2)
     assert store.resplit("folds", seed=seed, fold=fold).splits.equals(  # type: ignore[union-attr]
         store.resplit("folds", seed=1, fold=2).splits  # type: ignore[arg-type]
     )
 
 
 def state_of_the_process() -> list[object]:
-    numpy = np.random.get_state()  # noqa: NPY002
+    numpy: Any = np.random.get_state()  # noqa: NPY002
     return [
         random.getstate(),
         [each.tolist() if isinstance(each, np.ndarray) else each for each in numpy],
@@ -216,18 +221,18 @@ def test_a_plugin_is_named_by_a_path_too(tmp_path: Path) -> None:
             "`resume` goes on with the run in its own folder: leave out `overwrite`, or `resume`",
         ),
         (lambda run: rg.train(run.path), r"`config` must be a Config, which rg\.config makes, got .*guided"),
-        (lambda run: rg.config("baseline", data=None), "`data` must be a path, got None"),
+        (lambda run: rg.config("baseline", data=NOTHING), "`data` must be a path, got None"),
         (lambda run: rg.config("baseline", data=run), "`data` must be a path, got Run guided experiment"),
-        (lambda run: rg.evaluate("guided"), r"`run` must be a Run, which rg\.Run\.open makes, got 'guided'"),
+        (lambda run: rg.evaluate(NO_RUN), r"`run` must be a Run, which rg\.Run\.open makes, got 'guided'"),
         (lambda run: rg.audit(run.path), r"`run` must be a Run, which rg\.Run\.open makes, got .*guided"),
-        (lambda run: rg.report("guided"), r"`run` must be a Run, .*, got 'guided'"),
-        (lambda run: rg.export("guided", "out"), r"`run` must be a Run, .*, got 'guided'"),
-        (lambda run: rg.card(None), r"`run` must be a Run, .*, got None"),
+        (lambda run: rg.report(NO_RUN), r"`run` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.export(NO_RUN, "out"), r"`run` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.card(NOTHING), r"`run` must be a Run, .*, got None"),
         (lambda run: rg.compare(run), "`runs` must be a list of at least two runs, got a Run"),
-        (lambda run: rg.compare([run, "guided"]), r"`runs` must be a Run, .*, got 'guided'"),
-        (lambda run: rg.inspect(None), r"`store` must be a Store, which rg\.Store\.open makes, got None"),
-        (lambda run: rg.Run.open(None), "`path` must be a path, got None"),
-        (lambda run: rg.Store.open(3), "`path` must be a path, got 3"),
+        (lambda run: rg.compare([run, NO_RUN]), r"`runs` must be a Run, .*, got 'guided'"),
+        (lambda run: rg.inspect(NOTHING), r"`store` must be a Store, which rg\.Store\.open makes, got None"),
+        (lambda run: rg.Run.open(NOTHING), "`path` must be a path, got None"),
+        (lambda run: rg.Store.open(NOTHING), "`path` must be a path, got None"),
         (lambda run: rg.plugin(Path("nowhere.py")), "nowhere.py cannot be imported"),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_bad_value_is_refused_by_library_command_line_and_files_alike(
 )
 def test_none_is_refused_where_the_type_of_the_field_does_not_include_it(field: str, kind: str) -> None:
     with pytest.raises(UserError) as error:
-        settings.resolve("set3_guided", **nested(field, None))
+        settings.resolve("set3_guided", protocol="honest", **nested(field, None))
     assert str(error.value) == f"`{field}` must be {kind}, got None"
 
 
@@ -79,7 +79,9 @@ def test_none_is_refused_where_the_type_of_the_field_does_not_include_it(field: 
     ],
 )
 def test_none_is_taken_where_the_type_of_the_field_includes_it(field: str) -> None:
-    assert settings.resolve("set3_guided", **nested(field, None)).experiment == "set3_guided"
+    assert (
+        settings.resolve("set3_guided", protocol="honest", **nested(field, None)).experiment == "set3_guided"
+    )
 
 
 @pytest.mark.parametrize("protocol", experiments.protocols())

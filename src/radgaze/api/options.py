@@ -50,8 +50,9 @@ def in_python(value: object) -> object:
     """
     if isinstance(value, Mapping):
         return {name: in_python(each) for name, each in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(in_python, value))
+    if isinstance(value, list | tuple):
+        values = [in_python(each) for each in value]
+        return tuple(values) if isinstance(value, tuple) else values
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -19,7 +19,8 @@ def kept() -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     # To ask for the generator of a GPU that is not in use yet would take its memory.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if in_use else ()
     with torch.random.fork_rng(devices):
         try:
             yield
