@@ -42,9 +42,8 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     part = folder / PART
     new = part / "new"
     part.mkdir(parents=True, exist_ok=True)
-    with locks.exclusive(
-        part / "lock", f"`out={path}` is being written; wait for it, or name another folder"
-    ):
+    busy = f"`out={path}` is being written; wait for it, or name another folder"
+    with locks.exclusive(part / "lock", busy, required=False):
         try:
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir()
