@@ -100,9 +100,8 @@ READERS = {
 """What takes a file's word, and raises whatever it stumbles over."""
 
 RAW = {
-    # A cell of the record of a study, and the body of a request.
+    # A cell of the record of a study.
     ("viewing/study/record.py", "json.loads"): 1,
-    ("viewing/study/pages.py", "json.loads"): 1,
     # Our own values, brought into the form that JSON gives them.
     ("evaluation/audit/cache.py", "json.loads"): 1,
     ("store/annotating.py", "json.loads"): 1,

@@ -317,7 +317,7 @@ def test_an_interrupted_vote_is_finished_by_the_same_command(
 
     def killed(aside: Path, path: Path) -> Path:
         if path.name == reached:
-            shutil.copy(aside, aside.with_name(f".{reached}.killed{files.SUFFIX}"))
+            shutil.copy(aside, aside.with_name(f".{reached}.0badc0de{files.SUFFIX}"))
             raise KeyboardInterrupt
         return replaced(aside, path)
 

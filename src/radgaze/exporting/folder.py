@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,7 +52,11 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             for each in sorted(new.iterdir()):
                 each.replace(folder / each.name)
             shutil.rmtree(part, ignore_errors=True)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError) and error.filename is not None:
+                at_fault = Path(os.fsdecode(error.filename))
+                if at_fault.is_relative_to(new):  # a message names the file that the user will look for
+                    error.filename = str(folder / at_fault.relative_to(new))
             shutil.rmtree(part, ignore_errors=True)
             with suppress(OSError):
                 for each in missing:  # the innermost first
