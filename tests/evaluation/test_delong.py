@@ -131,7 +131,12 @@ def by_patient(seed: int, patients: int = 60, each: int = 4) -> tuple[np.ndarray
 
 
 def test_several_cases_of_a_patient_leave_the_p_value_even() -> None:
-    p = np.array([delong_test(labels, *scores, who).p for labels, scores, who in map(by_patient, range(300))])
+    p = np.array(
+        [
+            delong_test(labels, scores[0], scores[1], who).p
+            for labels, scores, who in map(by_patient, range(300))
+        ]
+    )
     assert kstest(p, "uniform").pvalue > 0.01
     unaware = [delong_test(labels, *scores).p for labels, scores, _ in map(by_patient, range(300))]
     assert np.mean(np.array(unaware) < 0.05) > 0.2  # what patients are given for
@@ -145,11 +150,15 @@ def test_the_error_over_patients_equals_the_bootstraps_over_patients() -> None:
         return auc(labels, scores[0], w) - auc(labels, scores[1], w)
 
     by_bootstrap = estimates({0: difference}, len(labels), draws)[0]
-    assert delong_test(labels, *scores, who).error == pytest.approx(by_bootstrap.resampled.std(), rel=0.08)
+    assert delong_test(labels, scores[0], scores[1], who).error == pytest.approx(
+        by_bootstrap.resampled.std(), rel=0.08
+    )
 
 
 def test_copies_of_a_patients_cases_change_nothing() -> None:
     labels, scores = two_runs(4)
     once = delong_test(labels, *scores)
-    copied = delong_test(labels.repeat(5), *scores.repeat(5, axis=1), np.arange(len(labels)).repeat(5))
+    who = np.arange(len(labels)).repeat(5)
+    a, b = scores.repeat(5, axis=1)
+    copied = delong_test(labels.repeat(5), a, b, who)
     assert (copied.value, copied.error, copied.p) == pytest.approx((once.value, once.error, once.p))

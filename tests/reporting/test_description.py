@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from radgaze import experiments
 from radgaze.objectives import distances
 from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig, TermConfig
 from radgaze.objectives.distance import PENALISED
@@ -52,7 +53,7 @@ def test_relative_paths_of_a_configuration_are_shortened_and_names_of_a_hub_are_
     settings.write(config, tmp_path / "config.yaml")
     shown = yaml.safe_load(configuration(cast(Run, SimpleNamespace(path=tmp_path))))
     content = settings.to_dict(config)
-    assert shown == {**content, "data": "…/store", "model": {**content["model"], **shortened}}
+    assert shown == experiments.merge(content, {"data": "…/store", "model": shortened})
     for weights in ("imagenet", "hf:owner/name"):
         settings.write(settings.resolve("baseline", model={"weights": weights}), tmp_path / "config.yaml")
         shown = yaml.safe_load(configuration(cast(Run, SimpleNamespace(path=tmp_path))))

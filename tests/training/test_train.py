@@ -309,9 +309,9 @@ def test_a_refused_training_removes_no_file(config: Configure, tmp_path: Path) -
     for path in (*(out / name for name in names), out / "checkpoints" / ".last.ckpt.0a1b2c3d.part"):
         path.touch()
     before = sorted(out.rglob("*"))
-    for given in ({}, {"overwrite": True}):
+    for overwrite in (False, True):
         with pytest.raises(UserError, match="mine is not empty"):
-            train(config(), out, **given)
+            train(config(), out, overwrite=overwrite)
     (out / "checkpoints" / "last.ckpt").touch()
     with pytest.raises(UserError, match="mine is not a run"):
         train(config(), out, resume=True)

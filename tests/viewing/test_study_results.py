@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.statistics.multi_reader import (
     mean_over_readers,
     mixed_difference,
@@ -262,9 +263,13 @@ def test_several_cases_of_a_patient_do_not_narrow_one_readers_intervals() -> Non
     copies = [once.with_columns(case_id=pl.col("case_id") + f"-{copy}") for copy in range(4)]
     one, several = (_OneReader(table, "R1") for table in (once, pl.concat(copies)))
     for measure in ("auc", "correct"):
-        for ask in (lambda x: x.figure(measure, "map"), lambda x: x.contrast(measure, ("none", "map"))):  # noqa: B023
-            a, b = ask(one), ask(several)
+        pairs = zip(*(_of_reader(reader, measure) for reader in (one, several)), strict=True)
+        for a, b in pairs:
             assert (b.value, b.low, b.high) == pytest.approx((a.value, a.low, a.high), abs=0.02)
+
+
+def _of_reader(reader: _OneReader, measure: str) -> tuple[IntervalEstimate, IntervalEstimate]:
+    return reader.figure(measure, "map"), reader.contrast(measure, ("none", "map"))
 
 
 def test_the_correction_is_over_the_primary_measures(tmp_path: Path) -> None:

@@ -119,10 +119,8 @@ def compared(first: pl.DataFrame, second: pl.DataFrame, classes: Sequence[str]) 
     """
     names = defined(first, classes)
     labels = first.select([f"label_{name}" for name in names]).to_numpy().T
-    scores = [
-        table.select([f"probability_{name}" for name in names]).to_numpy().T for table in (first, second)
-    ]
-    change = delong_test(labels, *scores, first["patient"])
+    a, b = (table.select([f"probability_{name}" for name in names]).to_numpy().T for table in (first, second))
+    change = delong_test(labels, a, b, first["patient"])
     sides = [
         first.filter(pl.col(f"label_{name}") == k)["patient"].n_unique() for name in names for k in (0, 1)
     ]
