@@ -279,7 +279,7 @@ def test_detectable_difference_of_aucs_is_what_delongs_error_gives(runs: list[Ev
     assert found["detectable_at"] == 0.05
     (labels, b), (_, a) = scored(runs[0]), scored(runs[1])
     error = delong_test(labels, a, b).error
-    # Patients of several cases make it a little larger than DeLong's, which takes cases as independent.
+    # Patients of several cases make it a little larger than DeLong's over cases.
     assert found["detectable"] == pytest.approx((1.96 + 0.8416) * error, rel=0.15)
     three = compared(runs, 2000).paired.filter(metric="auc", group="macro", run="set3_guided")
     assert three["detectable_at"].item() == 0.025

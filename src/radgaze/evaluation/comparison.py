@@ -178,13 +178,10 @@ def _selected_on_test(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
 
 
 def _limits(test: pl.DataFrame, classes: Sequence[str]) -> list[str]:
-    """Notes on test cases where p-values or intervals are too small."""
+    """Notes on what the test cases mean for p-values and intervals."""
     notes = []
     if test["patient"].n_unique() < test.height:
-        notes.append(
-            "Some patients have more than one case. DeLong's p-values take cases as independent and are then "
-            "somewhat too small; the bootstrap draws patients."
-        )
+        notes.append("Some patients have more than one case; intervals and p-values are over patients.")
     rare = [name for name in classes if _patients_of_rarer_label(test, name) < FEW_OF_A_CLASS]
     if rare:
         notes.append(
