@@ -217,7 +217,7 @@ def test_tables_are_written_as_markdown_and_csv(runs: list[Evaluated], tmp_path:
 def test_repeated_patients_are_noted(runs: list[Evaluated]) -> None:
     found = compared(runs[:2], 20)
     assert found.patients < found.cases == 90
-    assert any("DeLong" in note for note in found.notes)
+    assert any("over patients" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
