@@ -1,9 +1,11 @@
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
+from radgaze.evaluation.paired import Change, Figure, _paired_rows
 from radgaze.evaluation.statistics.case_means import FEW, LEAST, mean_interval, mean_p, means
 from radgaze.evaluation.statistics.resampling import (
     Estimate,
@@ -138,3 +140,7 @@ def test_the_interval_of_a_difference_stays_within_what_is_possible() -> None:
     assert mean.interval[1] > 1  # of few patients it is skewed
     assert mean.paired_difference((0, 1)).high == 1
     assert mean.paired_difference((-np.inf, np.inf)).high == pytest.approx(mean.interval[1])
+    cases, changes = pl.DataFrame({"patient": who}), [Change("other", mean, 7, 5)]
+    for metric, high in (("auc_judd", 1), ("nss", mean.interval[1])):
+        (row,) = _paired_rows(Figure(metric, map="heatmap"), "reference", changes, cases)
+        assert row.high == pytest.approx(high)
