@@ -220,6 +220,15 @@ def test_repeated_patients_are_noted(runs: list[Evaluated]) -> None:
     assert any("over patients" in note for note in found.notes)
 
 
+def test_delongs_p_value_is_over_patients(runs: list[Evaluated]) -> None:
+    found = compared(runs[:2], 20)
+    (labels, b), (_, a) = scored(runs[0]), scored(runs[1])
+    patients = runs[0].predictions().filter(split="test")["patient"]
+    p = found.paired.filter(metric="auc", group="macro")["p_delong"].item()
+    assert p == pytest.approx(delong_test(labels, a, b, patients).p, rel=1e-6, abs=0)
+    assert p != pytest.approx(delong_test(labels, a, b).p, rel=1e-6, abs=0)
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
