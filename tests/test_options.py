@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -36,6 +37,9 @@ class Study(Sampling):
         method: Name of a method.
         phases: Phases that count.
         most: Most of something.
+        replace: Whether to replace.
+        name: A name.
+        folder: A folder.
     """
 
     count: int = option(2000, at_least=1, at_most=1_000_000)
@@ -44,6 +48,9 @@ class Study(Sampling):
     method: str = option("left", choices=lambda: ("left", "right"))
     phases: tuple[Literal[1, 2, 3], ...] | None = None
     most: int = option(1, at_most=5)
+    replace: bool = False
+    name: str | None = None
+    folder: str | Path = "."
 
 
 @pytest.mark.parametrize(
@@ -61,6 +68,15 @@ class Study(Sampling):
         ({"method": "up"}, "`method` must be one of left, right, got up"),
         ({"seeds": "12"}, "`seeds` must be a sequence of values, got '12'"),
         ({"phases": (1, 4)}, "`phases` must be one of 1, 2, 3, got 4"),
+        ({"count": None}, "`count` must be a whole number, got None"),
+        ({"kind": None}, "`kind` must be one of random, first, got None"),
+        ({"seeds": None}, "`seeds` must be a sequence of values, got None"),
+        ({"folder": None}, "`folder` must be text or a path, got None"),
+        ({"count": 100.5}, "`count` must be a whole number, got 100.5"),
+        ({"replace": "no"}, "`replace` must be true or false, got 'no'"),
+        ({"replace": 0}, "`replace` must be true or false, got 0"),
+        ({"name": True}, "`name` must be text, got True"),
+        ({"folder": 3}, "`folder` must be text or a path, got 3"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_by_the_name_of_its_field(
@@ -75,6 +91,7 @@ def test_bounds_themselves_none_and_choices_are_allowed() -> None:
     study = Study(count=1, rate=1.0, threshold=None, phases=(3, 1), method="right", seeds=(0,))
     assert (study.count, study.rate, study.phases) == (1, 1.0, (3, 1))
     assert Study(count=1_000_000, rate=0.0, threshold=1e-9).threshold == 1e-9
+    assert Study(rate=1, replace=True, name=None, folder=Path("a")).folder == Path("a")
 
 
 def test_choices_are_not_looked_up_for_a_default() -> None:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields
 from math import isfinite
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import DocstringStyle, parse
@@ -28,6 +30,24 @@ from radgaze.errors import UserError, close_to, shortened
 
 Value = TypeVar("Value")
 _RULES = "radgaze.option"
+
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "Path": "a path",
+}
+"""Types of fields in words."""
+
+_VALUES: dict[object, tuple[type, ...]] = {
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    str: (str, PathLike),
+    Path: (str, PathLike),
+}
+"""What the value of a field of a type may be."""
 
 
 class FieldError(UserError):
@@ -147,19 +167,23 @@ def descriptions(cls: type) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Options:
-    """Base of options: checks each field against its `Rules` and its `Literal` type."""
+    """Base of options: checks each field against its `Rules` and its type."""
 
     def __post_init__(self) -> None:
-        """Check the values; defaults and None are taken as they are.
+        """Check the values; defaults are taken as they are, and None where the type has it.
 
         Raises:
-            FieldError: A value is outside of its bounds, none of its choices, or a string in place of several
-                values.
+            FieldError: A value is outside of its bounds, none of its choices, of another type, or a string in
+                place of several values.
         """
         hints = get_type_hints(type(self))
         for each in fields(self):
             value = getattr(self, each.name)
-            if value is None or value is each.default:
+            if value is each.default:
+                continue
+            if value is None:
+                if not allows_none(hints[each.name]):
+                    raise FieldError(each.name, f"must be {in_words(hints[each.name])}, got None")
                 continue
             if is_sequence(hints[each.name]) and (isinstance(value, str) or not isinstance(value, Iterable)):
                 raise FieldError(each.name, f"must be a sequence of values, got {shortened(repr(value))}")
@@ -171,6 +195,8 @@ class Options:
             for one in value if isinstance(value, (tuple, list)) else (value,):
                 if choices:
                     check_choice(each.name, one, choices)
+            if not choices:
+                check_type(each.name, value, hints[each.name])
 
 
 def changed(options: Options, names: Iterable[str]) -> list[str]:
@@ -221,6 +247,46 @@ def check_bounds(name: str, value: object, rules: Rules) -> None:
             raise FieldError(name, f"must be {rule}, got {shortened(str(one))}")
 
 
+def check_type(name: str, value: object, annotation: object) -> None:
+    """Check that a value is a truth value, number or text where its field is one; others are not looked at.
+
+    A path is also text, and a whole number a number.
+
+    Raises:
+        FieldError: It is not.
+    """
+    kinds = [part for part in _parts(annotation) if part is not type(None)]
+    if not all(part in _VALUES for part in kinds):
+        return
+    is_truth = isinstance(value, bool)
+    if not any((part is bool) == is_truth and isinstance(value, _VALUES[part]) for part in kinds):
+        raise FieldError(name, f"must be {in_words(annotation)}, got {shortened(repr(value))}")
+
+
+def in_words(annotation: object) -> str:
+    """The values of a field in words, without None."""
+    parts = [part for part in _parts(annotation) if part is not type(None)]
+    names = [
+        f"one of {', '.join(map(str, get_args(part)))}"
+        if get_origin(part) is Literal
+        else "a sequence of values"
+        if is_sequence(part)
+        else KINDS.get(getattr(part, "__name__", ""), "a value")
+        for part in parts
+    ]
+    return " or ".join(dict.fromkeys(names))
+
+
+def allows_none(annotation: object) -> bool:
+    """Whether an annotation has `| None`."""
+    return type(None) in _parts(annotation)
+
+
+def _parts(annotation: object) -> tuple[object, ...]:
+    """The parts of a union; an annotation that is none is its only part."""
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
 def _is_within(value: object, rules: Rules) -> bool:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not isfinite(value):
         return False
@@ -240,8 +306,8 @@ def is_sequence(annotation: object) -> bool:
     """Whether an annotation is a sequence of values, also inside `| None`."""
     if get_origin(annotation) in (tuple, Sequence):
         return True
-    is_union = get_origin(annotation) in (Union, types.UnionType)
-    return is_union and any(map(is_sequence, get_args(annotation)))
+    parts = _parts(annotation)
+    return len(parts) > 1 and any(map(is_sequence, parts))
 
 
 def literal(annotation: object) -> tuple[object, ...]:

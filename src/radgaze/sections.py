@@ -12,19 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from radgaze.options import FieldError, check_bounds, rules_of
+from radgaze.options import FieldError, allows_none, check_bounds, check_type, in_words, rules_of
 
 Plain = bool | int | float | str | None
 
 Value = Plain | list[Plain] | dict[str, Plain]
 """A value of an option: a plain one, several, or several by name."""
 
-
-KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
-"""Types of fields in words."""
 
 _HINTS: dict[type, Mapping[str, Any]] = {}
 """See `hints_of`."""
@@ -56,14 +52,18 @@ class Section:
             value = getattr(self, each.name)
             if isinstance(value, Section):
                 _check_inside(each.name, value)
-            elif isinstance(value, dict):
+                continue
+            if isinstance(value, dict):
                 for name, inner in value.items():
                     if isinstance(inner, Section):
                         _check_inside(f"{each.name}.{name}", inner)
-            elif value is not None:
+                continue
+            hint = hints_of(type(self))[each.name]
+            if value is not None:
                 check_bounds(each.name, value, rules_of(each))
-            elif NoneType not in get_args(hint := hints_of(type(self))[each.name]):
-                raise FieldError(each.name, f"must be {_kind(hint)}, got None")
+                check_type(each.name, value, hint)
+            elif not allows_none(hint):
+                raise FieldError(each.name, f"must be {in_words(hint)}, got None")
 
 
 def to_dict(section: Section) -> dict[str, object]:
@@ -106,12 +106,6 @@ def _converted(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(name): _converted(inner) for name, inner in value.items()}
     return value
-
-
-def _kind(hint: object) -> str:
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
-    return KINDS.get(getattr(hint, "__name__", ""), "a value")
 
 
 def _check_inside(name: str, section: Section) -> None:

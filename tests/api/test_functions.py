@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import subprocess
 import sys
@@ -159,10 +160,15 @@ def state_of_the_process() -> list[object]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
+        dict(os.environ),
     ]
 
 
-def test_a_training_leaves_generators_and_determinism_of_its_process_as_they_were(store: rg.Store) -> None:
+def test_a_training_leaves_generators_and_determinism_of_its_process_as_they_were(
+    store: rg.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    monkeypatch.setenv("PL_SEED_WORKERS", "0")
     before = state_of_the_process()
     rg.train(rg.config("no_decoder", data=store, seed=1, **SHORT))
     assert state_of_the_process() == before

@@ -73,6 +73,7 @@ def shown(text: str) -> str:
         ("`fly('here')`", "`fly('here')`"),
         ("`toy(` and ``", "`toy(` and ``"),
         ("`toy(RUN, out='a b')`", "radgaze toy RUN --out 'a b'"),
+        ("`toy(..., overwrite=True)`", "radgaze toy ... --overwrite"),
         ("`toy('runs/a', overwrite=True, labels=['x', 'y'])`", "radgaze toy runs/a --overwrite --labels x y"),
         ("`toy(path='runs/a', masks=False)`", "radgaze toy runs/a --no-masks"),
         ("`toy('a', new_option=3)`", "radgaze toy a --new-option 3"),

@@ -112,6 +112,14 @@ def test_the_p_value_of_moved_resamples_belongs_to_their_interval(value: float) 
     assert (estimate.p < 0.05) == (estimate.interval[0] > 0)
 
 
+def test_a_difference_of_moved_resamples_is_moved_too() -> None:
+    random = np.random.default_rng(1)
+    biased = Estimate(0.05, random.normal(0.09, 0.02, 999), centred=True)
+    plain = Estimate(0.20, random.normal(0.20, 0.02, 999), centred=True)
+    low, high = (plain - biased).interval
+    assert (low + high) / 2 == pytest.approx(0.15, abs=0.005)
+
+
 def test_seed_resamples_are_thirty_of_55_to_60_cases() -> None:
     weights = drawn(PaperResamples(108))
     assert weights.shape == (30, 108)

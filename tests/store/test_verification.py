@@ -62,7 +62,7 @@ def test_one_bit_anywhere_is_found(store: Store, capsys: pytest.CaptureFixture[s
     assert main(["verify", str(store.path)]) == 1
     said = capsys.readouterr().err
     assert "shard-00000.npy is not the file that was written" in said
-    assert "`overwrite=True`" in said
+    assert "radgaze prepare ... --overwrite" in said  # of another verb than the one that says it
 
 
 def test_a_manifest_that_was_changed_is_told(store: Store) -> None:

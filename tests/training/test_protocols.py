@@ -10,6 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from lightning.fabric.accelerators import mps
+from lightning.pytorch.accelerators import CPUAccelerator, MPSAccelerator
 from sklearn.metrics import roc_auc_score
 
 from radgaze.cli.compare import compare_and_report
@@ -21,8 +23,9 @@ from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
 from radgaze.store.manifest import Manifest
 from radgaze.store.store import Store
+from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.train import train
-from radgaze.training.trainer import precision
+from radgaze.training.trainer import best_checkpoint, make_trainer, precision
 from tests.store.cohorts import CLASSES
 from tests.training.conftest import Configure
 
@@ -159,3 +162,16 @@ def test_the_faithful_protocol_trains_in_32_bits_on_a_gpu_too(
     wanted = replace(config().trainer, accelerator="gpu")
     assert precision(wanted, "faithful") == "32-true"
     assert precision(wanted, "honest") == "bf16-mixed"
+
+
+def test_auto_takes_a_gpu_of_cuda_or_the_cpu_as_every_other_verb_does(
+    config: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for of_apple in (mps.MPSAccelerator, MPSAccelerator):  # Lightning asks either
+        monkeypatch.setattr(of_apple, "is_available", lambda: True)
+    settings = config("no_decoder")
+    settings = replace(settings, trainer=replace(settings.trainer, accelerator="auto"))
+    out = tmp_path / "run"
+    trainer = make_trainer(settings, out, Checkpoints(out), best_checkpoint(settings, out), [])
+    assert isinstance(trainer.accelerator, CPUAccelerator)

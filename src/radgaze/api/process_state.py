@@ -1,7 +1,8 @@
-"""The state of the caller's process that a training sets: random generators, and PyTorch's determinism."""
+"""The state of the caller's process that a training sets: generators of random numbers, and determinism."""
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
+"""Environment variables that Lightning sets, and that a later training of the caller's own would read."""
+
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Restore the generators of Python, NumPy and PyTorch, and PyTorch's flags, when the context ends."""
+    """Restore generators of random numbers, PyTorch's flags and `VARIABLES` when the context ends."""
+    environment = {name: os.environ.get(name) for name in VARIABLES}
     of_python = random.getstate()
     of_numpy = np.random.get_state()  # noqa: NPY002  the generator that a caller without one of their own has
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -29,3 +34,8 @@ def kept() -> Iterator[None]:
             np.random.set_state(of_numpy)  # noqa: NPY002
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.backends.cudnn.benchmark = benchmark
+            for name, value in environment.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

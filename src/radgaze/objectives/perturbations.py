@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from radgaze.double import with_double
 from radgaze.objectives.matching import blur_alike
 
 Fill = Literal["black", "mean", "blur", "uniform", "shuffle", "other_case"]
@@ -170,14 +171,15 @@ def windows(map_: Tensor, share: float, count: int = 1, *, overlap: float = 0.25
         `count` times windows (B, 4): left, top, width and height in pixels. For a map without a positive
         value, the window is the whole map.
     """
+    map_ = with_double(map_.detach())
     rows, columns = map_.shape[-2:]
     height, width = max(1, round(share * rows)), max(1, round(share * columns))
-    sums = F.pad(map_.detach().double()[:, 0], (1, 0, 1, 0)).cumsum(1).cumsum(2)
+    sums = F.pad(map_.double()[:, 0], (1, 0, 1, 0)).cumsum(1).cumsum(2)
     means = sums[:, height:, width:] - sums[:, :-height, width:] - sums[:, height:, :-width]
     means = means + sums[:, :-height, :-width]
     y, x = (torch.arange(n, device=map_.device) for n in means.shape[1:])
     size = torch.tensor([width, height], device=map_.device).expand(len(map_), 2)
-    dead = (map_.detach().flatten(1).amax(1) <= 0)[:, None]
+    dead = (map_.flatten(1).amax(1) <= 0)[:, None]
     chosen = list[Tensor]()
     top = left = torch.zeros(len(map_), dtype=torch.int64, device=map_.device)
     for _ in range(count):

@@ -259,7 +259,8 @@ class TrainerConfig(Section):
         max_epochs: Maximum number of epochs.
         patience: Epochs without a better validation AUC after which training stops; 0 never stops early.
         workers: Number of processes that load data; the result does not depend on it.
-        accelerator: Accelerator: "auto", "cpu" or "gpu".
+        accelerator: Accelerator: "auto", a GPU of CUDA if there is one and otherwise the CPU; "cpu"; "cuda"
+            or "gpu"; or "mps".
         devices: Number of devices on each machine, or "auto", all GPUs or one CPU process. Several devices
             share each batch and synchronise batch normalisation, so that the result is that of one device
             with the whole batch, except for rounding, and for dropout, which each device draws by itself.

@@ -17,11 +17,11 @@ from jsonargparse import ArgumentParser, Namespace
 from radgaze import experiments, plugins
 from radgaze.errors import UserError, close_to
 from radgaze.files import read_yaml, stay_within, write_text
-from radgaze.options import FieldError
+from radgaze.options import KINDS, FieldError
 from radgaze.records import Plain, plain
 from radgaze.runs.config import Config
 from radgaze.runs.plugins import REGISTRIES, used
-from radgaze.sections import KINDS, Section, hints_of, is_omitted
+from radgaze.sections import Section, hints_of, is_omitted
 from radgaze.sections import to_dict as section_to_dict
 
 END = "..."

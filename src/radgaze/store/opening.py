@@ -32,13 +32,13 @@ def open_manifest(path: Path) -> Manifest:
     if made_with != FORMAT:
         raise UserError(
             f"{path} is a store of format {made_with}, this software reads {FORMAT}: prepare it "
-            "again, into another folder or with `overwrite=True`"
+            "again, into another folder or with `prepare(..., overwrite=True)`"
         )
     missing = [name for name in files if not (path / name).is_file()]
     if missing:
         raise UserError(
             f"{path} is damaged: {', '.join(missing[:3])} is missing ({len(missing)} of {len(files)} "
-            "files); prepare it again with `overwrite=True`"
+            "files); prepare it again with `prepare(..., overwrite=True)`"
         )
     return manifest
 

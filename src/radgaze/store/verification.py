@@ -106,4 +106,4 @@ def _images(store: Store) -> list[str]:
 
 def advice(path: Path) -> str:
     """State how a damaged store is repaired."""
-    return f"prepare {path} again, from the same source, with `overwrite=True`"
+    return f"prepare {path} again, from the same source, with `prepare(..., overwrite=True)`"

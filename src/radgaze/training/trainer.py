@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,7 @@ def make_trainer(
     def trainer(strategy: str | DDPStrategy) -> L.Trainer:
         return L.Trainer(
             max_epochs=settings.max_epochs,
-            accelerator=settings.accelerator,
+            accelerator=accelerator(settings),
             devices=settings.devices,
             num_nodes=settings.num_nodes,
             strategy=strategy,
@@ -67,12 +68,15 @@ def make_trainer(
         )
 
     try:
-        made = trainer(settings.strategy)
-        if isinstance(made.strategy, DDPStrategy) and settings.strategy in ("auto", "ddp"):
-            # The decoder is not used where no edge has a mask. Statistics are synchronised as they are made;
-            # sent before each batch, they would wait for processes that have no batch left to validate.
-            return trainer(DDPStrategy(find_unused_parameters=True, broadcast_buffers=False))
-        return made
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "GPU available but not used")  # as the settings say
+            made = trainer(settings.strategy)
+            if isinstance(made.strategy, DDPStrategy) and settings.strategy in ("auto", "ddp"):
+                # The decoder is not used where no edge has a mask. Statistics are synchronised as they are
+                # made; sent before each batch, they would wait for processes that have no batch left to
+                # validate.
+                return trainer(DDPStrategy(find_unused_parameters=True, broadcast_buffers=False))
+            return made
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the settings of `trainer` cannot be used here: {reason}") from error
@@ -90,6 +94,17 @@ def best_checkpoint(config: Config, folder: Path) -> ModelCheckpoint:
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )
+
+
+def accelerator(settings: TrainerConfig) -> str:
+    """Choose the value of Lightning's `accelerator`.
+
+    "auto" means a GPU of CUDA if there is one, and otherwise the CPU, as it does for the device of other
+    verbs; Lightning's own "auto" would also take Apple's GPUs.
+    """
+    if settings.accelerator != "auto":
+        return settings.accelerator
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def precision(settings: TrainerConfig, protocol: str) -> str:

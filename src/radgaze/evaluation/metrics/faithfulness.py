@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from radgaze.double import double
 from radgaze.objectives.matching import blur
 
 Score = Callable[[Tensor], Tensor]
@@ -152,17 +153,17 @@ def removals(
     for chosen in sets:
         chosen[torch.randperm(pixels, generator=draw)[:n]] = True
     sets = sets.to(images.device)
-    whole, without = score(images).double(), []
+    whole, without = double(score(images)), []
     for some in _parts(sets, B):
         gone = some.view(-1, 1, 1, *images.shape[-2:])
         changed = torch.where(gone, baseline, images)  # (sets, B, C, H, W)
         without.append(score(changed.flatten(0, 1)).view(-1, B))
-    return Removals(sets, whole[:, None] - torch.cat(without).double().T)
+    return Removals(sets, whole[:, None] - double(torch.cat(without)).T)
 
 
 def sensitivity(attributions: Tensor, removed: Removals) -> Tensor:
     """Compute sensitivity-n of maps (B, 1, H, W), given the drops of the score; see `sensitivity_n`."""
-    sums = attributions.flatten(1).double() @ removed.sets.double().T
+    sums = double(attributions.flatten(1)) @ double(removed.sets).T
     flat = sums.amax(1) - sums.amin(1) <= 1e-9 * sums.abs().amax(1)
     some = removed.drops.amax(1) > removed.drops.amin(1)
     return torch.where(flat & some, 0.0, correlation(sums, removed.drops))
@@ -192,12 +193,12 @@ def infidelity(
     draw = torch.Generator().manual_seed(seed)
     shaken = noise * torch.randn(samples, *images.shape[1:], generator=draw)
     shaken = shaken.to(images)
-    sums = attributions.flatten(1).double() @ shaken.sum(1).flatten(1).double().T
-    whole, changes = score(images).double(), []
+    sums = double(attributions.flatten(1)) @ double(shaken.sum(1).flatten(1)).T
+    whole, changes = double(score(images)), []
     for some in _parts(shaken, B):
         changed = images - some[:, None]
         changes.append(score(changed.flatten(0, 1)).view(-1, B))
-    moved = whole[:, None] - torch.cat(changes).double().T
+    moved = whole[:, None] - double(torch.cat(changes)).T
     squares = (sums**2).sum(1, keepdim=True)
     beta = (sums * moved).sum(1, keepdim=True) / torch.where(squares > 0, squares, torch.inf)
     return ((beta * sums - moved) ** 2).mean(1)
@@ -205,7 +206,7 @@ def infidelity(
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Compute Pearson's correlation of the rows of a and b (B, K), of shape (B,); NaN for a constant row."""
-    a, b = a.double(), b.double()
+    a, b = double(a), double(b)
     least = 1e-12 * _length(a), 1e-12 * _length(b)  # rounding errors of a constant row
     a, b = (x - x.mean(1, keepdim=True) for x in (a, b))
     flat = (a.norm(dim=1) <= least[0]) | (b.norm(dim=1) <= least[1])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from radgaze.double import double, with_double
 from radgaze.evaluation.metrics.faithfulness import correlation
 
 Mode = Literal["cascading", "independent"]
@@ -94,7 +95,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         raise ValueError(
             f"maps must have one shape of {_WINDOW} pixels or more, got {tuple(a.shape)}, {tuple(b.shape)}"
         )
-    a, b = a.double(), b.double()
+    a, b = double(a), double(b)
     down, across = (_windows(side).to(a) for side in a.shape[-2:])
 
     def mean(maps: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     Ties share their mean rank. In [−1, 1], 1 is the same order of pixels. NaN where a map is constant or not
     finite.
     """
-    parts = []
+    parts, a, b = [], with_double(a), with_double(b)
     for one, other in zip(torch.split(a.flatten(1), ROWS), torch.split(b.flatten(1), ROWS), strict=True):
         finite = torch.isfinite(one).all(1) & torch.isfinite(other).all(1)
         parts.append(torch.where(finite, correlation(_ranks(one), _ranks(other)), torch.nan))

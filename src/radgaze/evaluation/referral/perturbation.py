@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from radgaze.attribution.engine.modes import evaluating
 from radgaze.attribution.engine.turns import alone
+from radgaze.double import double
 from radgaze.evaluation.metrics.confidence import DIFFERENTIABLE, Kind
 from radgaze.evaluation.referral.selective import Referral
 from radgaze.objectives.triangle import probabilities
@@ -50,12 +51,12 @@ def perturbed(
     with alone(model), evaluating(model, parameters=True):
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()
-            p = probabilities(model(x, *also).logits.double() / temperature, kind).double()
+            p = probabilities(double(model(x, *also).logits) / temperature, kind).double()
             (slope,) = torch.autograd.grad(_log(p, score, kind).sum(), x)
         with torch.no_grad():
             for magnitude in magnitudes:
                 moved = (images - magnitude * slope.sign()).clamp(0, 1)
-                results.append(probabilities(model(moved, *also).logits, kind).double())
+                results.append(double(probabilities(model(moved, *also).logits, kind)))
     return results
 
 

@@ -173,7 +173,8 @@ class Estimate:
 
     def __sub__(self, other: Estimate) -> Estimate:
         """Compute the paired difference; both estimates must come from the same resamples."""
-        return Estimate(self.value - other.value, self.resampled - other.resampled)
+        centred = self.centred or other.centred
+        return Estimate(self.value - other.value, self.resampled - other.resampled, centred=centred)
 
     def summary(self, bounds: tuple[float, float] = (-np.inf, np.inf)) -> IntervalEstimate:
         """Summarise the figure and its interval for a result file; values that are not finite become None.
