@@ -40,7 +40,7 @@ class Outer(Section):
         ({"factors": (1, float("inf"))}, "`factors` must be at least 1, got inf"),
         ({"mode": "no"}, "`mode` must be one of fast, slow, got no"),
         ({"mode": None}, "`mode` must be text, got None"),
-        ({"factors": None}, "`factors` must be a value, got None"),
+        ({"factors": None}, "`factors` must be a sequence of values, got None"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_with_rule_and_value(

@@ -60,9 +60,9 @@ def test_a_bad_value_is_refused_by_library_command_line_and_files_alike(
         ("model.dropout", "a number"),
         ("input.augment", "true or false"),
         ("trainer.logger", "one of tensorboard, csv, mlflow, wandb, none"),
-        ("trainer.devices", "a value"),
+        ("trainer.devices", "a whole number or text"),
         ("objective.heatmap_gaze.weight", "a number"),
-        ("objective.heatmap.scales", "a value"),
+        ("objective.heatmap.scales", "a sequence of values"),
     ],
 )
 def test_none_is_refused_where_the_type_of_the_field_does_not_include_it(field: str, kind: str) -> None:
