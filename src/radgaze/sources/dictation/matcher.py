@@ -40,10 +40,10 @@ MATCHERS: dict[str, Maker] = {}
 
 
 def register(name: str) -> Callable[[Maker], Maker]:
-    """Register a maker of matchers under a name."""
+    """Register a maker of matchers under a name; a module that is run again replaces its own."""
 
     def add(maker: Maker) -> Maker:
-        if name in MATCHERS:
+        if name in MATCHERS and MATCHERS[name].__module__ != maker.__module__:
             raise ValueError(f"there is a matcher {name!r} already")
         MATCHERS[name] = maker
         return maker
