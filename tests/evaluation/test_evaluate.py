@@ -66,7 +66,8 @@ def test_figures_are_scikit_learns_of_that_split(
             average_precision_score(labels[c], scores[c])
         )
         assert found.brier[c].value == pytest.approx(brier_score_loss(labels[c], scores[c]))
-    for metric in ("auc", "auc_paper", "average_precision", "brier", "calibration_error"):
+    by_class = ("auc", "auc_paper", "average_precision", "brier", "calibration_error")
+    for metric in (*by_class, "calibration_error_if_calibrated"):
         mean = np.mean([getattr(found, metric)[c].value for c in CLASSES])
         assert getattr(found, metric)["macro"].value == pytest.approx(mean)
     truth, said = (np.argmax([x[c] for c in CLASSES], 0) for x in (labels, scores))

@@ -51,6 +51,7 @@ def test_every_headline_number_of_metrics_is_in_the_page(page: str, results: Eva
             test.average_precision,
             test.brier,
             test.calibration_error,
+            test.calibration_error_if_calibrated,
             test.sensitivity_at_specificity["0.9"],
         )
         for group in ("macro", *CLASSES)

@@ -82,6 +82,8 @@ class SplitResults:
         sensitivity_at_specificity: Sensitivity, by the specificity ("0.9") at which it is measured.
         brier: Brier score; for exclusive classes also over all of them, under "multiclass".
         calibration_error: Expected calibration error.
+        calibration_error_if_calibrated: Mean, and the 2.5% and 97.5% quantiles, of the calibration error that
+            calibrated probabilities have by chance, see `calibration.errors_if_calibrated`.
         auc_paper: AUC with intervals by the paper's resamples, see `PaperResamples`.
         accuracy: Share of cases whose most probable class is the true one; None for classes that are not
             exclusive.
@@ -98,6 +100,7 @@ class SplitResults:
     sensitivity_at_specificity: dict[str, Groups] = field(default_factory=dict)
     brier: Groups = field(default_factory=dict)
     calibration_error: Groups = field(default_factory=dict)
+    calibration_error_if_calibrated: Groups = field(default_factory=dict)
     auc_paper: Groups = field(default_factory=dict)
     accuracy: IntervalEstimate | None = optional()
     exact_match: IntervalEstimate | None = optional()
@@ -303,6 +306,7 @@ def _rows(split: str, results: SplitResults) -> list[Row]:
         "average_precision": results.average_precision,
         "brier": results.brier,
         "calibration_error": results.calibration_error,
+        "calibration_error_if_calibrated": results.calibration_error_if_calibrated,
         **{f"sensitivity at {s} specificity": each for s, each in results.sensitivity_at_specificity.items()},
     }
     rows: list[Row] = [

@@ -23,6 +23,7 @@ from radgaze.evaluation.results import (
     ClassAgreement,
     EvaluationResults,
     EvaluationSettings,
+    Groups,
     LocalisationCases,
     Maps,
     SplitResults,
@@ -31,6 +32,7 @@ from radgaze.evaluation.scoring import MAPS, CaseScores
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.case_means import means
 from radgaze.evaluation.statistics.resampling import (
+    Estimate,
     PaperResamples,
     Resampling,
     estimates,
@@ -135,6 +137,7 @@ def discrimination_summary(
     labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()
     probabilities = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
     patients = predictions["patient"].to_numpy()
+    averaged = multilabel.averaged(predictions, classes, exclusive=exclusive)
     accuracy, exact_match, not_averaged = None, None, None
     if exclusive:
         right = labels.argmax(1) == probabilities.argmax(1) if len(labels) else np.empty(0)
@@ -145,7 +148,6 @@ def discrimination_summary(
     else:
         right = ((probabilities >= multilabel.THRESHOLD) == labels).all(1)
         exact_match = means({"exact_match": right}, patients, resampling)["exact_match"].summary((0.0, 1.0))
-        averaged = multilabel.averaged(predictions, classes, exclusive=False)
         not_averaged = tuple(name for name in classes if name not in averaged)
     sensitivity = by_metric.pop("sensitivity_at_specificity")
     return SplitResults(
@@ -154,10 +156,24 @@ def discrimination_summary(
         accuracy=accuracy,
         exact_match=exact_match,
         not_averaged=not_averaged,
+        calibration_error_if_calibrated=_if_calibrated(probabilities, classes, averaged, exclusive=exclusive),
         cases=predictions.height,
         patients=predictions["patient"].n_unique(),
         **by_metric,
     )
+
+
+def _if_calibrated(
+    probabilities: NDArray[np.float64], classes: Sequence[str], averaged: Sequence[str], *, exclusive: bool
+) -> Groups:
+    """The range of the calibration error by chance, of each class and of the macro mean."""
+    drawn = calibration.errors_if_calibrated(probabilities, exclusive=exclusive)
+    by_group = {MACRO: drawn[:, [classes.index(name) for name in averaged]].mean(1)}
+    by_group |= dict(zip(classes, drawn.T, strict=True))
+    return {
+        group: Estimate(float(errors.mean()), errors).summary((0.0, 1.0))
+        for group, errors in by_group.items()
+    }
 
 
 def agreement_summary(

@@ -126,10 +126,20 @@ def calibration(run: Run, results: EvaluationResults | None) -> list[str]:
     test = results.test
     groups = [MACRO, *results.classes, *(["multiclass"] if "multiclass" in test.brier else [])]
     rows = [
-        [_group(group), estimate(test.brier.get(group)), estimate(test.calibration_error.get(group))]
+        [
+            _group(group),
+            estimate(test.brier.get(group)),
+            estimate(test.calibration_error.get(group)),
+            estimate(test.calibration_error_if_calibrated.get(group)),
+        ]
         for group in groups
     ]
-    return [table_of(["class", "Brier score", "calibration error"], rows), temperature]
+    columns = ["class", "Brier score", "calibration error", "calibration error by chance"]
+    chance = (
+        "By chance: mean, and 2.5% and 97.5% quantiles, of the calibration error that calibrated "
+        "probabilities have on as many cases. An error within this range is no evidence against calibration."
+    )
+    return [table_of(columns, rows), chance, temperature]
 
 
 def referral(run: Run) -> list[str]:

@@ -61,7 +61,9 @@ def calibration(network: Network) -> str:
     error = _macro(network, "calibration_error")
     if error is None or error.value is None:
         return "Calibration not measured."
-    return f"Calibration error {_with_ends(error, 100, 0)} percentage points."
+    chance = _macro(network, "calibration_error_if_calibrated")
+    by_chance = "" if chance is None or chance.value is None else f"; {_with_ends(chance, 100, 0)} by chance"
+    return f"Calibration error {_with_ends(error, 100, 0)} percentage points{by_chance}."
 
 
 def figures(network: Network) -> list[str]:
@@ -71,7 +73,8 @@ def figures(network: Network) -> list[str]:
     if error is not None and error.value is not None:
         words.append(
             "Calibration error: how far its probabilities were from the observed frequencies, on average over"
-            " its test cases; in brackets the 95% interval."
+            " its test cases; in brackets the 95% interval. By chance: that of calibrated probabilities, on"
+            " as many cases."
         )
     if auc is not None and auc.value is not None:
         words.append(f"AUC on its test cases: {_with_ends(auc, 1, 2)}; 0.5 is chance.")
@@ -152,7 +155,9 @@ def _rule_in_words(network: Network) -> str:
     return f"The rule was chosen on {where}{risk}."
 
 
-def _macro(network: Network, metric: Literal["auc", "calibration_error"]) -> IntervalEstimate | None:
+def _macro(
+    network: Network, metric: Literal["auc", "calibration_error", "calibration_error_if_calibrated"]
+) -> IntervalEstimate | None:
     """A figure of the run's test cases, averaged over classes; None where it was not evaluated."""
     try:
         test = read_results(network.run.path).test

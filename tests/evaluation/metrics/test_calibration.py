@@ -9,7 +9,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from radgaze.evaluation.metrics.calibration import brier, calibration_error, reliability
+from radgaze.evaluation.metrics.calibration import brier, calibration_error, errors_if_calibrated, reliability
 
 
 def honest(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -48,6 +48,41 @@ def test_calibration_error_falls_to_zero_for_honest_probabilities_and_finds_over
     labels, p = honest(100_000)
     assert calibration_error(labels, p)[0] < 0.01
     assert calibration_error(labels, np.where(p > 0.5, 0.99, 0.01))[0] == pytest.approx(0.24, abs=0.01)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_errors_by_chance_are_those_of_labels_drawn_from_the_probabilities(exclusive: bool) -> None:
+    random = np.random.default_rng(5)
+    p = random.dirichlet([1, 2, 0.5], 90)
+    found = errors_if_calibrated(p, exclusive=exclusive, draws=2000)
+    brute = []
+    for _ in range(2000):
+        if exclusive:
+            y = np.eye(3)[[random.choice(3, p=row) for row in p]]
+        else:
+            y = (random.random(p.shape) < p).astype(float)
+        brute.append([calibration_error(y[:, c], p[:, c])[0] for c in range(3)])
+    np.testing.assert_allclose(found.mean(0), np.mean(brute, 0), atol=0.003)
+    np.testing.assert_allclose(np.quantile(found, 0.975, 0), np.quantile(brute, 0.975, 0), atol=0.01)
+    of_sum = np.std(found.mean(1)), np.std(np.mean(brute, 1))  # of the macro mean: classes drawn together
+    assert of_sum[0] == pytest.approx(of_sum[1], rel=0.1)
+
+
+def test_a_calibrated_error_is_within_the_range_by_chance_and_an_overconfident_one_is_not() -> None:
+    inside = {"calibrated": 0, "overconfident": 0}
+    for seed in range(200):
+        labels, p = honest(120, seed=seed)
+        sure = p**2 / (p**2 + (1 - p) ** 2)
+        for name, said in (("calibrated", p), ("overconfident", sure**2 / (sure**2 + (1 - sure) ** 2))):
+            drawn = errors_if_calibrated(said[:, None], exclusive=False, draws=300)[:, 0]
+            low, high = np.quantile(drawn, (0.025, 0.975))
+            inside[name] += low <= calibration_error(labels, said)[0] <= high
+    assert 180 <= inside["calibrated"] <= 198
+    assert inside["overconfident"] < 40
+
+
+def test_without_cases_no_error_is_drawn() -> None:
+    assert np.isnan(errors_if_calibrated(np.empty((0, 2)), exclusive=True, draws=3)).all()
 
 
 def test_weights_count_a_case_as_often_as_they_say_in_bins_that_stay() -> None:

@@ -279,7 +279,9 @@ def test_another_matcher_can_be_registered_and_named() -> None:
     try:
         match = make("exclamations", ("Mass",), own_phrases())
         assert match(["a", "!"]) == [Mention("Mass", "present", 1)]
-        assert register("exclamations")(exclamations) is exclamations  # a cell of a notebook that is run again
+        assert (
+            register("exclamations")(exclamations) is exclamations
+        )  # a cell of a notebook that is run again
         with pytest.raises(ValueError, match="already"):
             register("phrases")(exclamations)
     finally:

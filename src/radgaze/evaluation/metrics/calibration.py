@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 BINS = 10
+DRAWS = 500
+"""Number of draws of `errors_if_calibrated`."""
 
 
 def brier(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> Floats:
@@ -58,6 +60,44 @@ def calibration_error(
     error = np.abs(w @ gaps).sum(1)
     total = w.sum(1)
     errors: Floats = np.divide(error, total, out=np.full(len(w), np.nan), where=total > 0)
+    return errors
+
+
+def errors_if_calibrated(
+    probabilities: ArrayLike, *, exclusive: bool, draws: int = DRAWS, seed: int = 0, bins: int = BINS
+) -> Floats:
+    """Draw calibration errors that calibrated probabilities have by chance, on as many cases.
+
+    Labels are drawn from the probabilities, which are calibrated for them (consistency resampling, Bröcker &
+    Smith 2007). A calibration error within the range of these says nothing against calibration. Cases are
+    drawn independently, also those of one patient.
+
+    Args:
+        probabilities: Probabilities of shape (n, C).
+        exclusive: Whether each case has exactly one class, which is drawn by its C probabilities; otherwise
+            each class is drawn by itself.
+        draws: Number of draws.
+        seed: Random seed of the draws.
+        bins: Number of bins, see `calibration_error`.
+
+    Returns:
+        The errors, of shape (draws, C); NaN without cases.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    n, classes = p.shape
+    if n == 0:
+        return np.full((draws, classes), np.nan)
+    place = np.stack([_bin_of(column, bins) + bins * c for c, column in enumerate(p.T)], 1).ravel()
+    upto = p.cumsum(1) / p.sum(1, keepdims=True) if exclusive else p
+    random = np.random.default_rng(seed)
+    errors = np.empty((draws, classes))
+    for row in errors:
+        if exclusive:
+            y = (upto > random.random((n, 1))).argmax(1)[:, None] == np.arange(classes)
+        else:
+            y = random.random((n, classes)) < p
+        gaps = np.bincount(place, (p - y).ravel(), minlength=bins * classes)
+        row[:] = np.abs(gaps).reshape(classes, bins).sum(1) / n
     return errors
 
 

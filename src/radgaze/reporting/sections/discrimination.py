@@ -83,6 +83,7 @@ class Discrimination:
         curves: Figures of the curves.
         has_history: Whether there is a history of the training.
         of_two: Which of two classes is the positive one; empty for more classes.
+        has_chance: Whether the second table has the calibration error of calibrated probabilities.
     """
 
     columns: tuple[tuple[str, str], ...]
@@ -95,6 +96,7 @@ class Discrimination:
     curves: tuple[Picture, ...]
     has_history: bool
     of_two: str
+    has_chance: bool
 
 
 @register("discrimination", title="How well it distinguishes the classes", order=20)
@@ -119,6 +121,7 @@ class DiscriminationSection(Section):
             intervals=tuple(dict.fromkeys([of_auc, SEED_PAPER, resampled])),
             groups=tuple("Macro mean" if group == MACRO else group for group in groups),
             of_two=of_two(evaluated.test, evaluated.run.classes),
+            has_chance=bool(test.calibration_error_if_calibrated),
             scalars=_scalars(test, groups),
             of_all_classes=_of_all_classes(test),
             curves=pictures,
@@ -148,7 +151,11 @@ def _scalars(test: SplitResults, groups: tuple[str, ...]) -> tuple[Row, ...]:
         f"Sensitivity at {float(level):.0%} specificity ↑": by_group
         for level, by_group in test.sensitivity_at_specificity.items()
     }
-    metrics |= {"Brier score ↓": test.brier, "Calibration error ↓": test.calibration_error}
+    metrics |= {
+        "Brier score ↓": test.brier,
+        "Calibration error ↓": test.calibration_error,
+        "Calibration error by chance": test.calibration_error_if_calibrated,
+    }
     return tuple(
         Row(name, tuple(by_group.get(group) for group in groups))
         for name, by_group in metrics.items()
