@@ -178,11 +178,20 @@ def test_what_is_no_record_is_told(tmp_path: Path) -> None:
             opened(tmp_path / name)
 
 
-@pytest.mark.parametrize("statement", ["", "CREATE TABLE mine (a)"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "",
+        "CREATE TABLE mine (a)",
+        "CREATE TABLE study (number); INSERT INTO study VALUES (1)",
+        "CREATE TABLE study (number, schema, design, run, answers);"
+        "INSERT INTO study VALUES (1, 'a', 1, 1, 1)",
+    ],
+)
 def test_what_is_no_record_is_not_changed(statement: str, tmp_path: Path) -> None:
     path = tmp_path / "other.sqlite"
     database = sqlite3.connect(path)
-    database.execute(statement)
+    database.executescript(statement)
     database.close()
     path.chmod(0o644)
     before = path.read_bytes()

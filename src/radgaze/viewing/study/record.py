@@ -264,8 +264,10 @@ class Recorder:
 
     def _study(self) -> sqlite3.Row:
         """The newest row of the study: it has several where readers were added."""
-        rows = self.rows("SELECT * FROM study ORDER BY number")
-        if not rows or rows[-1]["schema"] > SCHEMA:
+        # By name: a table of another program may be named so too, with other columns and values.
+        rows = self.rows("SELECT schema, design, run, answers FROM study ORDER BY number")
+        version = rows[-1]["schema"] if rows else None
+        if not isinstance(version, int) or version > SCHEMA:
             raise UserError(f"{self.path} is not the record of a study, or that of a later radgaze")
         return rows[-1]
 
