@@ -81,6 +81,9 @@ BENCHMARKS = {
         "why the case's own gaze adds little on the device: regions, classes and ideal readers",
         slow=True,
     ),
+    "reasons_targets": Benchmark(
+        "reasons_targets:run", "what the maps hold that comparison methods train towards", slow=True
+    ),
     "reasons_tuning": Benchmark(
         "reasons_tuning:run", "settings of counterfactual training, on development phantoms", slow=True
     ),

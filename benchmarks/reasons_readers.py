@@ -132,13 +132,13 @@ def _regions(cell: Cell, place: Path) -> Figures:
                     continue
                 figures.setdefault(f"area, {whose}", []).append(float(region.mean()))
                 for part in ("lesion", "device"):
-                    where = _mask(place / "raw" / "truth" / case_id / f"{part}.png", len(region))
+                    where = mask_of(place / "raw" / "truth" / case_id / f"{part}.png", len(region))
                     if where is not None:
                         figures.setdefault(f"{part}, {whose}", []).append(float(region[where].mean()))
     return {name: round(float(np.mean(values)), 5) for name, values in figures.items()}
 
 
-def _mask(path: Path, size: int) -> np.ndarray | None:
+def mask_of(path: Path, size: int) -> np.ndarray | None:
     """A mask of the phantom on the model's input (size, size), stretched; None where it is empty."""
     if not path.is_file():
         return None
